@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -24,12 +25,14 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from medtransfer.analysis.model import Analysis, Judged, Summary
-from medtransfer.report.plots import by_epoch, cost, figure
+from medtransfer.analysis.starts import Compared, Start, StartComparison
+from medtransfer.report.plots import by_epoch, cost, figure, initialisations
 from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, icon, to_svg
 from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLUE, Mark
 from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
+from medtransfer.tasks import TASKS
 
 pytestmark = pytest.mark.long
 
@@ -351,3 +354,69 @@ def test_the_legend_of_the_png_explains_the_dots():
     assert labels["not within noise of the best"].get_markerfacecolor() == "white"
     assert labels["within noise of the best"].get_markerfacecolor() == labels["within noise of the best"].get_color()
     assert "3 more configurations" in labels and len(figure._handles(more=0)) == len(labels) - 1
+
+
+def started(name: str, values: tuple[float, ...], kept: bool | None) -> Compared:
+    start = Start(name, "unet", "", 1, {"": dict(enumerate(values))}, ())
+    return Compared(
+        start, float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, None, None, None, kept
+    )
+
+
+def comparison(rows: tuple[Compared, ...], target: str = "heart") -> StartComparison:
+    return StartComparison(target, "full", "", "", TASKS["segmentation"].primary, rows)
+
+
+def dots_of(axes: Axes) -> PathCollection:
+    (found,) = (each for each in axes.collections if isinstance(each, PathCollection))
+    return found
+
+
+def test_initialisations_are_drawn_from_the_best_to_the_worst_with_every_result():
+    rows = (
+        started("best", (0.9, 1.0), True),
+        started("worse, with a long name of its own, epoch 300", (0.5, 0.7), False),
+        started("random", (0.4,), None),
+    )
+    drawn = blank(initialisations.WIDTH, 200)
+    initialisations.draw_rows(drawn, comparison(rows))
+    (axes,) = drawn.axes
+    assert [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()] == [row.start.name for row in rows]
+    places = axes.get_yticks()
+    assert list(places) == sorted(places, reverse=True)
+    means, (bars,) = dots_of(axes), (each for each in axes.collections if isinstance(each, LineCollection))
+    assert np.asarray(means.get_offsets()).tolist() == [
+        pytest.approx([mean, place]) for mean, place in zip([0.95, 0.6, 0.4], places, strict=True)
+    ]  # fmt: skip
+    assert [to_hex(face) for face in means.get_facecolors()] == [to_hex(BLUE), "#ffffff", to_hex(BLUE)]
+    (rings,) = axes.get_lines()
+    assert sorted(zip(rings.get_xdata(), rings.get_ydata(), strict=True)) == sorted(
+        [(0.9, places[0]), (1.0, places[0]), (0.5, places[1]), (0.7, places[1]), (0.4, places[2])]
+    )
+    spreads = {float(line[0][1]): [float(point[0]) for point in line] for line in bars.get_segments()}
+    assert spreads[places[0]] == pytest.approx([0.95 - sqrt(0.005), 1.0])  # no Dice is above 1
+    assert spreads[places[1]] == pytest.approx([0.6 - sqrt(0.02), 0.6 + sqrt(0.02)])
+
+
+def test_pictures_of_many_initialisations_say_what_they_leave_out(tmp_path: Path):
+    many = tuple(started(f"start {number}", (0.9 - number / 100, 0.8 - number / 100), True) for number in range(43))
+    drawn = blank(initialisations.WIDTH, 900)
+    initialisations.draw_rows(drawn, comparison(many))
+    assert len(drawn.axes[0].get_yticks()) == 15 and "and 28 more" in [text.get_text() for text in drawn.texts]
+    initialisations.write_png(tmp_path / "few.png", [comparison(many[:2])])
+    initialisations.write_png(tmp_path / "many.png", [comparison(many[:2], f"t{number}") for number in range(13)])
+    few, all_of_them = Image.open(tmp_path / "few.png"), Image.open(tmp_path / "many.png")
+    assert few.width == all_of_them.width
+    assert 9.5 < all_of_them.height / few.height < 10  # 12 of the 13, above a line of text
+    picture = initialisations.initialisations(comparison(many[:2]))
+    assert "start 0: 0.850 ± 0.071 of 2" in picture and "heart, full: test Dice by initialisation" in picture
+
+
+def test_configurations_of_one_checkpoint_have_no_panel_beside_others(small: Analysis, tmp_path: Path):
+    pool = small.judged[0]
+    single = replace(pool, candidates=pool.candidates[:1])
+    figure.draw(tmp_path / "all.png", [pool])
+    figure.draw(tmp_path / "some.png", [single, pool, single])
+    figure.draw(tmp_path / "single.png", [single, single])
+    sizes = {name: Image.open(tmp_path / f"{name}.png").size for name in ("all", "some", "single")}
+    assert sizes["some"][0] == sizes["all"][0] < sizes["single"][0]

@@ -187,7 +187,7 @@ def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
     logged = {path.name for path in (tmp_path / "fetched").rglob("*") if path.is_file()}
     assert logged == {
         "report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "sizes.csv",
-        "initialisations.csv", "dice_by_epoch.png",
+        "initialisations.csv", "initialisations.png", "dice_by_epoch.png",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The verdict on initialisations names the highest mean, and what is and is not distinguished from it."""
+"""The verdict on initialisations, and their picture, name the highest mean, and what is and is not distinguished from it."""
 
 import pytest
 

@@ -22,7 +22,7 @@ from medtransfer.report import (
     tables,
 )
 from medtransfer.report.format import between, epochs, probability, share, signed, spread
-from medtransfer.report.plots import by_epoch, by_size, learning
+from medtransfer.report.plots import by_epoch, by_size, initialisations, learning
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
@@ -185,23 +185,25 @@ def starts(analysis: Analysis) -> Markup:
         return Markup()
     few = len(analysis.starts) <= ON_VIEW
     parts = [
-        html.details(comparison.name, _start(comparison, learned, analysis.confidence), opened=few)
+        html.details(comparison.name, _start(comparison, learned, analysis.confidence, few), opened=few)
         for comparison, learned in zip(analysis.starts, analysis.learned, strict=True)
     ]
     text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)
     return Markup().join([html.note(text), *parts])
 
 
-def _start(comparison: StartComparison, learned: Sequence[Learning], confidence: float) -> Markup:
-    table = Markup().join(
-        [html.note(starts_text.verdict(comparison, confidence)), html.table(starts_text.table_rows(comparison))]
-    )  # fmt: skip
+def _start(comparison: StartComparison, learned: Sequence[Learning], confidence: float, drawn: bool) -> Markup:
+    table = Markup().join([
+        html.note(starts_text.verdict(comparison, confidence)),
+        html.figure(initialisations.initialisations(comparison), "", initialisations.CAPTION) if drawn else Markup(),
+        html.table(starts_text.table_rows(comparison)),
+    ])  # fmt: skip
     if not learned:
         return table
     label = comparison.metric.label
-    drawn = learning.validation_curves(learned, label, f"{comparison.name}: {learned[0].samples} {label} by fine-tuning epoch")
+    curves = learning.validation_curves(learned, label, f"{comparison.name}: {learned[0].samples} {label} by fine-tuning epoch")
     rows = html.table(starts_text.learning_rows(learned))
-    return Markup().join([table, html.figure(drawn), rows, html.note(starts_text.explain_learning(learned, label))])
+    return Markup().join([table, html.figure(curves), rows, html.note(starts_text.explain_learning(learned, label))])
 
 
 def maps(analysis: Analysis) -> Markup:

@@ -25,7 +25,7 @@ from medtransfer.progress import status
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report import data_notes, page, pruning_text, size_text, starts_text, tables
-from medtransfer.report.plots import by_size
+from medtransfer.report.plots import by_size, initialisations
 from medtransfer.report.plots.figure import draw
 from medtransfer.report.verdict_text import counted
 
@@ -43,6 +43,7 @@ FILES = (
     "dice_by_epoch.png",
 )
 BY_SIZE = "metric_by_size.png"  # where there is more than one size
+STARTS = "initialisations.png"  # where a target has more than one
 
 
 def run(
@@ -93,9 +94,12 @@ def _run(
     write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
     write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(starts, analysis.learned)))
     write_text(out / "sizes.csv", as_csv(size_text.csv_rows(analysis.sizes)))
-    (out / BY_SIZE).unlink(missing_ok=True)
+    for name in (BY_SIZE, STARTS):
+        (out / name).unlink(missing_ok=True)
     if analysis.sizes:
         by_size.write_png(out / BY_SIZE, analysis.sizes)
+    if starts:
+        initialisations.write_png(out / STARTS, starts)
     text = tables.markdown(analysis, TITLE)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))
@@ -103,7 +107,7 @@ def _run(
         draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
-    names = [*FILES, *([BY_SIZE] if analysis.sizes else [])]
+    names = [*FILES, *([BY_SIZE] if analysis.sizes else []), *([STARTS] if starts else [])]
     cell = _publish(out, names, analysis, metrics, text)
     texts = _text(analysis, out), tables.short(analysis)
     return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts)

@@ -17,8 +17,9 @@ MOST_PANELS = 36
 
 
 def draw(path: Path, judged: Sequence[Judged]) -> None:
-    """Draw one panel per pool, at most MOST_PANELS, with a legend below."""
-    shown, columns = judged[:MOST_PANELS], min(3, len(judged))
+    """Draw one panel per pool, at most MOST_PANELS, with a legend below; those of one checkpoint only where none has several."""
+    several = [pool for pool in judged if len(pool.candidates) > 1] or judged
+    shown, columns = several[:MOST_PANELS], min(3, len(several))
     rows = -(-len(shown) // columns)
     handles = _handles(len(judged) - len(shown))
     lines = -(-len(handles) // (2 * columns))
