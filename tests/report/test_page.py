@@ -135,6 +135,18 @@ def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
     assert "the first by name" in page_sections.shown(replace(paperlike, judged=plain))
 
 
+def test_configurations_of_one_checkpoint_have_no_panel_beside_others(small: Analysis, paperlike: Analysis):
+    single = replace(small.judged[0], candidates=small.judged[0].candidates[:1])
+    mixed = replace(small, judged=(single, small.judged[0], single))
+    assert page_sections.order(mixed.judged) == [small.judged[0]] and page_sections.folded_panels(mixed) == ""
+    assert "2 configurations with a single checkpoint have none." in page_sections.shown(mixed)
+    assert "1 configuration with a single checkpoint has none. On view are 6 of " in page_sections.shown(
+        replace(paperlike, judged=(single, *paperlike.judged))
+    )
+    alone = replace(small, judged=(single,))
+    assert page_sections.order(alone.judged) == [single] and "single checkpoint" not in page_sections.shown(alone)
+
+
 def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis, small_page: str):
     html = small_page
     for judged in small.judged:

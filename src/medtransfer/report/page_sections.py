@@ -23,11 +23,12 @@ from medtransfer.report import (
 )
 from medtransfer.report.format import between, epochs, probability, share, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, initialisations, learning
-from medtransfer.report.plots.figure import MOST_PANELS
+from medtransfer.report.plots.figure import MOST_PANELS, with_curves
 from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
 from medtransfer.selectors.marks import BLUE, GREY, Mark
 from medtransfer.selectors.selectors import CONTRASTED, ORACLE, SELECTORS, Selector
+from medtransfer.wording import counted
 
 ON_VIEW = 6  # panels
 FOLD = 12  # lines of a list; more are folded
@@ -36,6 +37,7 @@ Row = dict[str, Any]
 
 def order(judged: Sequence[Judged]) -> list[Judged]:
     """Return the pools to show first: all if few, else evenly spread from the worst to the best choice of the subject."""
+    judged = with_curves(judged)
     if len(judged) <= ON_VIEW:
         return list(judged)
     ranked = sorted((pool for pool in judged if SUBJECT.name in pool.by_selector), key=lambda pool: (_tis(pool), pool.name))
@@ -64,7 +66,7 @@ def lineages(analysis: Analysis) -> Markup:
 def folded_panels(analysis: Analysis) -> Markup:
     """Draw the other panels, folded, up to MOST_PANELS in total; empty if all are on view."""
     on_view = {id(pool) for pool in order(analysis.judged)}
-    rest = [pool for pool in analysis.judged if id(pool) not in on_view]
+    rest = [pool for pool in with_curves(analysis.judged) if id(pool) not in on_view]
     drawn = rest[: MOST_PANELS - len(on_view)]
     if not rest:
         return Markup()
@@ -79,13 +81,16 @@ def shown(analysis: Analysis) -> str:
         f"Mean test {analysis.metric_label} over seeds; the band is one standard deviation. Epochs are equally spaced, not to "
         "scale. Every panel has axes of its own. Bars on robustness are its interval."
     )
-    if len(analysis.judged) <= ON_VIEW:
+    curves = with_curves(analysis.judged)
+    if single := len(analysis.judged) - len(curves):
+        text += f" {counted(single, 'configuration')} with a single checkpoint {'has' if single == 1 else 'have'} none."
+    if len(curves) <= ON_VIEW:
         return text
-    spread_out = sum(SUBJECT.name in pool.by_selector for pool in analysis.judged) >= ON_VIEW
+    spread_out = sum(SUBJECT.name in pool.by_selector for pool in curves) >= ON_VIEW
     which = (
         f"evenly spread from the lowest to the highest TIS of choosing by {SUBJECT.phrase}." if spread_out else "the first by name."
     )
-    return f"{text} On view are {ON_VIEW} of {len(analysis.judged)} configurations, {which}"
+    return f"{text} On view are {ON_VIEW} of {len(curves)} configurations, {which}"
 
 
 def _in_brief(judged: Judged, with_epochs: bool) -> str:
@@ -183,9 +188,9 @@ def starts(analysis: Analysis) -> Markup:
     """Render the initialisations of every target, folded where there are many; empty where no target has two."""
     if not analysis.starts:
         return Markup()
-    few = len(analysis.starts) <= ON_VIEW
+    few, drawn = (len(analysis.starts) <= most for most in (ON_VIEW, initialisations.MOST_COMPARISONS))
     parts = [
-        html.details(comparison.name, _start(comparison, learned, analysis.confidence, few), opened=few)
+        html.details(comparison.name, _start(comparison, learned, analysis.confidence, drawn), opened=few)
         for comparison, learned in zip(analysis.starts, analysis.learned, strict=True)
     ]
     text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)

@@ -16,10 +16,15 @@ from medtransfer.wording import counted
 MOST_PANELS = 36
 
 
+def with_curves(judged: Sequence[Judged]) -> list[Judged]:
+    """Return the pools of several checkpoints, whose panels show more than a dot; all where none has several."""
+    return [pool for pool in judged if len(pool.candidates) > 1] or list(judged)
+
+
 def draw(path: Path, judged: Sequence[Judged]) -> None:
-    """Draw one panel per pool, at most MOST_PANELS, with a legend below; those of one checkpoint only where none has several."""
-    several = [pool for pool in judged if len(pool.candidates) > 1] or judged
-    shown, columns = several[:MOST_PANELS], min(3, len(several))
+    """Draw one panel per pool `with_curves`, at most MOST_PANELS, with a legend below."""
+    curves = with_curves(judged)
+    shown, columns = curves[:MOST_PANELS], min(3, len(curves))
     rows = -(-len(shown) // columns)
     handles = _handles(len(judged) - len(shown))
     lines = -(-len(handles) // (2 * columns))
