@@ -197,10 +197,15 @@ def starts(analysis: Analysis) -> Markup:
     return Markup().join([html.note(text), *parts])
 
 
+def _picture_of_starts(comparison: StartComparison) -> Markup:
+    picture = html.figure(initialisations.initialisations(comparison), initialisations.CAPTION)
+    return Markup('<div style="max-width:{}px">{}</div>').format(round(1.25 * initialisations.WIDTH), picture)
+
+
 def _start(comparison: StartComparison, learned: Sequence[Learning], confidence: float, drawn: bool) -> Markup:
     table = Markup().join([
         html.note(starts_text.verdict(comparison, confidence)),
-        html.figure(initialisations.initialisations(comparison), "", initialisations.CAPTION) if drawn else Markup(),
+        _picture_of_starts(comparison) if drawn else Markup(),
         html.table(starts_text.table_rows(comparison)),
     ])  # fmt: skip
     if not learned:

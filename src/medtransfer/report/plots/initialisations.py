@@ -24,20 +24,20 @@ CAPTION = "Rings are results, dots their means with one standard deviation to bo
 
 def initialisations(comparison: StartComparison) -> Markup:
     """Draw the initialisations of a target for the page."""
-    figure = blank(WIDTH, _height(comparison))
-    draw_rows(figure, comparison)
+    figure = blank(WIDTH, _height(comparison, 0))
+    draw_rows(figure, comparison, 0)
     return to_svg(figure, f"{comparison.name}: test {comparison.metric.label} by initialisation")
 
 
-def draw_rows(figure: FigureBase, comparison: StartComparison) -> None:
+def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD) -> None:
     """Draw a row per initialisation, at most MOST_ROWS: a ring per result, and the mean with one standard deviation to both sides.
 
-    Filled means may be the best; hollow ones are not, since another is better.
+    Filled means may be the best; hollow ones are not, since another is better. Above the rows are `head` pixels for a heading.
     """
-    rows, height = comparison.rows[:MOST_ROWS], _height(comparison)
+    rows, height = comparison.rows[:MOST_ROWS], _height(comparison, head)
     heights = [ROW + LINE * name.count("\n") for name in _names(comparison)]
     places = sum(heights) - np.cumsum(heights) + np.array(heights) / 2  # px above the axis
-    axes = figure.add_axes((NAMES / WIDTH, FLOOR / height, (WIDTH - NAMES - 12) / WIDTH, (height - FLOOR - HEAD) / height))
+    axes = figure.add_axes((NAMES / WIDTH, FLOOR / height, (WIDTH - NAMES - 12) / WIDTH, (height - FLOOR - head) / height))
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color(EDGE)
     axes.patch.set_visible(False)
@@ -86,5 +86,5 @@ def _names(comparison: StartComparison) -> list[str]:
     return [fold(row.start.name, LETTERS) for row in comparison.rows[:MOST_ROWS]]
 
 
-def _height(comparison: StartComparison) -> int:
-    return sum(ROW + LINE * name.count("\n") for name in _names(comparison)) + HEAD + FLOOR
+def _height(comparison: StartComparison, head: int = HEAD) -> int:
+    return head + sum(ROW + LINE * name.count("\n") for name in _names(comparison)) + FLOOR
