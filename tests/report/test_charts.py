@@ -405,7 +405,10 @@ def test_pictures_of_many_initialisations_say_what_they_leave_out(tmp_path: Path
     assert len(drawn.axes[0].get_yticks()) == 15 and "and 28 more" in [text.get_text() for text in drawn.texts]
     initialisations.write_png(tmp_path / "few.png", [comparison(many[:2])])
     initialisations.write_png(tmp_path / "many.png", [comparison(many[:2], f"t{number}") for number in range(13)])
+    initialisations.write_png(tmp_path / "long.png", [comparison(many, f"t{number}") for number in range(6)])
+    initialisations.write_png(tmp_path / "whole.png", [comparison(many, f"t{number}") for number in range(5)])
     few, all_of_them = Image.open(tmp_path / "few.png"), Image.open(tmp_path / "many.png")
+    assert Image.open(tmp_path / "long.png").size == Image.open(tmp_path / "whole.png").size  # of 15 rows each
     assert few.width == all_of_them.width
     assert 9.5 < all_of_them.height / few.height < 10  # 12 of the 13, above a line of text
     picture = initialisations.initialisations(comparison(many[:2]))

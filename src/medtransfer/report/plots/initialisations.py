@@ -18,7 +18,7 @@ from medtransfer.wording import counted
 
 WIDTH, NAMES, ROW, LINE, HEAD, FLOOR = 620, 240, 19, 12, 26, 38  # px: of all, of names, rows, further lines, heading and axis
 LETTERS = 40  # of a line of a name
-MOST_COMPARISONS, MOST_ROWS = 12, 15
+MOST_COMPARISONS, MOST_ROWS, MOST_OF_ALL = 12, 15, 75  # rows of a comparison, and of all in a file
 CAPTION = "Rings are results, dots their means with one standard deviation to both sides; hollow ones are not the best."
 
 
@@ -64,8 +64,9 @@ def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD)
 
 
 def write_png(path: Path, comparisons: Sequence[StartComparison]) -> None:
-    """Write the pictures of the first MOST_COMPARISONS targets below each other."""
-    shown = comparisons[:MOST_COMPARISONS]
+    """Write the pictures of targets below each other: of the first MOST_COMPARISONS, up to MOST_OF_ALL rows."""
+    total = np.cumsum([len(_names(comparison)) for comparison in comparisons])
+    shown = comparisons[: max(1, min(MOST_COMPARISONS, int(np.sum(total <= MOST_OF_ALL))))]
     heights = [*(_height(comparison) for comparison in shown), HEAD]
     figure = Figure(figsize=(1.2 * WIDTH / 72, 1.2 * sum(heights) / 72))
     *parts, foot = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
