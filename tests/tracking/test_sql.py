@@ -219,6 +219,18 @@ def test_more_runs_than_a_query_takes(way: str):
     assert found.keys() == set(ids)
 
 
+def test_artifacts_of_many_runs_are_located_at_once(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tracking_sql, "CHUNK", 2)
+    runs = [finish(f"c{number}") for number in range(3)]
+    for run in runs:
+        (workplace / "mlartifacts" / "score" / run / "artifacts" / "scores").mkdir(parents=True)
+    tracking.locate_artifacts([*runs, "no run"])
+    monkeypatch.setattr("medtransfer.tracking.sql.Engine.connect", None)
+    for run in runs:
+        with tracking.artifact_folder(run, "scores") as folder:
+            assert folder.parts[-3:] == (run, "artifacts", "scores")
+
+
 @pytest.mark.parametrize("how", ["overwritten", "another file in its place", "deleted and put back"])
 def test_tables_of_a_replaced_file_are_read_again(workplace: Path, empty_store: Path, how: str):
     """The cached engine keeps no connection, so it reads what lies at the address now."""

@@ -1,12 +1,13 @@
 """Judge one pool: its candidates and the choice of each selector, with intervals."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from medtransfer import tracking
 from medtransfer.analysis.model import Candidate, Interval, Judged, Sampling, Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.robustness_draws import Drawn, draw
@@ -50,11 +51,12 @@ def judge(pool: Pool, sampling: Sampling) -> Judged:
     return next(judge_all([pool], sampling))
 
 
-def judge_all(pools: Iterable[Pool], sampling: Sampling) -> Iterator[Judged]:
+def judge_all(pools: Sequence[Pool], sampling: Sampling) -> Iterator[Judged]:
     """Judge every candidate, and every selector that can choose in each pool; a single seed gives no intervals.
 
     Neighbours with the same score run share what is read of it.
     """
+    tracking.locate_artifacts({pool.score_run for pool in pools if pool.score_run})
     for _, neighbours in groupby(pools, lambda pool: pool.score_run):
         same = list(neighbours)
         for pool, drawn in zip(same, draw(same, sampling), strict=True):

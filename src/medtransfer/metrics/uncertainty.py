@@ -213,7 +213,8 @@ def probability_best(estimates: Estimates, draws: int, rng: np.random.Generator)
     noise = rng.standard_t(estimates.degrees, size=(draws, len(means)))
     drawn = means.mean() + kept * (means - means.mean()) + np.sqrt(kept * variances) * noise
     best = drawn == drawn.max(axis=1, keepdims=True)
-    return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
+    shares = best if best.sum() == draws else best / best.sum(axis=1, keepdims=True)  # nearly always a single one is the best
+    return np.asarray(shares.mean(axis=0))
 
 
 def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.random.Generator) -> Array:

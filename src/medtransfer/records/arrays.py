@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,10 @@ class Arrays(Mapping[str, "np.ndarray"]):
         """
         import numpy as np
 
-        member = self._archive.getinfo(f"{name}.npy")
-        with self._archive.open(member) as file:
-            shape, in_columns, dtype = check_array_header(file, member.file_size)
-            values = np.frombuffer(bytearray(file.read()), dtype, math.prod(shape))
+        content = bytearray(self._archive.read(f"{name}.npy"))  # in one go, which is a little faster for small arrays
+        file = BytesIO(content)
+        shape, in_columns, dtype = check_array_header(file, len(content))
+        values = np.frombuffer(content, dtype, math.prod(shape), file.tell())
         return values.reshape(shape, order="F" if in_columns else "C")
 
     def __iter__(self) -> Iterator[str]:

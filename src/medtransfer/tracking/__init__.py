@@ -15,6 +15,7 @@ from medtransfer.tracking.query import (
     fetch_artifacts,
     find_finished,
     has_runs,
+    locate_artifacts,
     read_all_curves,
     read_curve,
     read_curves,
@@ -38,8 +39,8 @@ from medtransfer.tracking.tags import CELL, PARENT, STAGE
 __all__ = [
     "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Made", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun",
     "Unfinished", "artifact_folder", "connect", "fetch_artifacts", "find_finished", "has_runs", "is_looking_up", "link_environment",
-    "load_saved_model", "looking_up", "make_of_store", "make_store", "missed_runs", "note_reuse", "once", "open_run",
-    "project_run_set_aside", "read_all_curves", "read_curve", "read_curves", "read_runs", "register_model", "replace_artifacts",
-    "require_experiments", "require_project_run", "require_shared_store", "require_work_allowed", "reused", "save_model",
-    "shown_store", "store_uri", "tag_runs", "warn_of_unreadable", "write_runs",
+    "load_saved_model", "locate_artifacts", "looking_up", "make_of_store", "make_store", "missed_runs", "note_reuse", "once",
+    "open_run", "project_run_set_aside", "read_all_curves", "read_curve", "read_curves", "read_runs", "register_model",
+    "replace_artifacts", "require_experiments", "require_project_run", "require_shared_store", "require_work_allowed", "reused",
+    "save_model", "shown_store", "store_uri", "tag_runs", "warn_of_unreadable", "write_runs",
 ]  # fmt: skip

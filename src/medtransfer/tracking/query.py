@@ -205,6 +205,17 @@ def _stored(value: float) -> tuple[float, bool]:
     return (0.0, True) if math.isnan(value) else (value, False)
 
 
+def locate_artifacts(run_ids: Collection[str]) -> None:
+    """Look up where the artifacts of many runs are at once, which takes `artifact_folder` a query for each."""
+    if not run_ids or store.is_unmade():
+        return
+    client = store.connect()
+    if engine := tables(client):
+        from medtransfer.tracking.sql import read_artifact_uris
+
+        store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
+
+
 @contextmanager
 def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     """Yield the run's artifacts below `folder`, or a single one, as a local path; downloaded unless the store is local.
@@ -229,9 +240,9 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
 
 def _artifact_uri(client: "MlflowClient", run_id: str) -> str:
     if engine := tables(client):
-        from medtransfer.tracking.sql import read_artifact_uri
+        from medtransfer.tracking.sql import read_artifact_uris
 
-        if uri := read_artifact_uri(engine, run_id):
+        if uri := read_artifact_uris(engine, [run_id]).get(run_id):
             return uri
     return str(client.get_run(run_id).info.artifact_uri)
 

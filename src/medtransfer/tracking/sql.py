@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import BindParameter, Connection, Engine, String, bindparam, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,7 @@ COLUMNS = {
 }
 CHUNK = 450  # ids and names per query, together below every database's limit of bound parameters
 T = TypeVar("T")
+_artifact_uris: "WeakKeyDictionary[Engine, dict[str, str]]" = WeakKeyDictionary()
 
 
 class NoTables(Exception):
@@ -147,8 +149,8 @@ def _by_run(
 def read_states(engine: Engine) -> dict[str, str]:
     """Return by stage a digest that changes whenever MLflow adds, deletes or changes a finished run of it.
 
-    Of params and metrics, to which MLflow only adds, it is made of the number and the latest time. Tags with versions of libraries,
-    a third of all, are left out.
+    Of params and metrics, to which MLflow only adds, it is made of the number. Tags with versions of libraries, half of all,
+    are left out.
     """
     active = "r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
     runs = (
@@ -157,8 +159,8 @@ def read_states(engine: Engine) -> dict[str, str]:
     )
     parts = (
         "SELECT run_uuid, key, value FROM tags WHERE key NOT LIKE :versions",
-        "SELECT run_uuid, COUNT(*), 0 FROM params GROUP BY run_uuid",
-        "SELECT run_uuid, COUNT(*), MAX(timestamp) FROM metrics GROUP BY run_uuid",
+        "SELECT run_uuid, COUNT(*) FROM params GROUP BY run_uuid",
+        "SELECT run_uuid, COUNT(*) FROM metrics GROUP BY run_uuid",
     )
     with engine.connect() as connection:
         stages = {run: (stage, [started]) for run, stage, started in connection.execute(text(runs), {"stage": STAGE})}
@@ -191,11 +193,18 @@ def read_deleted_experiments(engine: Engine) -> list[tuple[str, str]]:
         return [(str(experiment), str(name)) for experiment, name in connection.execute(text(query))]
 
 
-@lru_cache(maxsize=64)
-def read_artifact_uri(engine: Engine, run: str) -> str | None:
-    """Return where the artifacts of a run are, which never changes while a process has the store open; None if there is no run."""
-    with engine.connect() as connection:
-        return connection.execute(text("SELECT artifact_uri FROM runs WHERE run_uuid = :run"), {"run": run}).scalar()
+def read_artifact_uris(engine: Engine, runs: Collection[str]) -> dict[str, str]:
+    """Return where the artifacts of runs are, without runs that do not exist.
+
+    They are remembered, since they never change while a process has the store open.
+    """
+    known = _artifact_uris.setdefault(engine, {})
+    query = text("SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN :runs").bindparams(_names("runs"))
+    if unknown := sorted(set(runs) - known.keys()):
+        with engine.connect() as connection:
+            for ids in _chunks(unknown):
+                known |= {run: uri for run, uri in connection.execute(query, {"runs": ids}) if uri}
+    return {run: known[run] for run in runs if run in known}
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
