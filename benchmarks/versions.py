@@ -59,11 +59,18 @@ def run(place: str | Path, sources: str, command: tuple[str, ...], expected: int
 
 
 def run_on_store(place: str, sources: str, command: tuple[str, ...]) -> tuple[Seconds, Files]:
-    """Run a command on the store as it was filled, `filled.db` in `place`; return the seconds and the files that it writes."""
+    """Run a command on the store as it was filled, `filled.db` in `place`; return the seconds and the files that it writes.
+
+    `finished.json` is left out, which names the version of the code.
+    """
     shutil.copy(f"{place}/filled.db", f"{place}/mlflow.db")
     out = Path(place) / "out"
     shutil.rmtree(out, ignore_errors=True)
-    return run(place, sources, (*command, "--out", str(out))), {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    return run(place, sources, (*command, "--out", str(out))), _read(out)
+
+
+def _read(folder: Path) -> Files:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "finished.json"}
 
 
 def in_turn(chosen: Namespace, once: Callable[[str], tuple[Seconds, Files]]) -> dict[str, list[Seconds]]:
