@@ -23,10 +23,9 @@ STUDY = f"""
 about: {{what: Does it matter?, images: {{sample: 8}}, parameters: {{unet: 296136}}}}
 {PARAMS.replace("least: 0.0", "least: 0.0, out: of-study")}"""
 SERIES = "checkpoints/unet-simple"
-MODEL, IMAGES = (
-    "models/sample/unet-simple/e001-full-s123124",
-    "data/samples/lungs/Infection Segmentation Data/Test/Non-COVID/images",
-)
+MODEL = "models/sample/unet-simple/e001-full-s123124"
+LUNGS = "data/samples/lungs/Infection Segmentation Data/Test/Non-COVID"
+IMAGES, MASKS = f"{LUNGS}/images", f"{LUNGS}/infection masks"
 REUSED: tuple[tuple[str, ...], ...] = (
     ("prepare", "--target", "sample"),
     ("pretrain",),
@@ -46,6 +45,7 @@ REUSED: tuple[tuple[str, ...], ...] = (
     ("report",),  # after a search, of whose winner it warns, as that of a study does
     ("study", "small.yaml"),
     ("predict", "--model", MODEL, "--images", IMAGES),
+    ("predict", "--model", MODEL, "--images", IMAGES, "--masks", MASKS, "--out", "measured"),
     *(("export", "--model", MODEL, "--format", form) for form in ("folder", "torch", "onnx")),
 )
 WITHOUT_TARGET = {

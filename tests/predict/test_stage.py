@@ -28,7 +28,7 @@ from medtransfer.predict.images import Image
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.stage import _mask_rule, _warn_of_layout, run
 from medtransfer.predict.windows import Plan
-from medtransfer.records import ImageRule
+from medtransfer.records import ImageRule, write_text
 
 pytestmark = pytest.mark.long
 
@@ -210,15 +210,23 @@ def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
 def test_finished_images_and_wrong_masks_load_nothing_heavy(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
 ) -> None:  # fmt: skip
-    model = make_model()
-    predict([model], pictures)
+    model, masks = make_model(), tmp_path / "truth"
+    masks.mkdir()
+    for path in pictures.iterdir():
+        Pillow.new("L", Pillow.open(path).size).save(masks / f"{path.stem}_gt.png")
     code = (
         "import sys, medtransfer.cli as cli\n"
         "try: cli.main()\n"
         "finally: print(sorted({'torch', 'mlflow', 'matplotlib', 'timm'} & set(sys.modules)))"
     )
     words = ["predict", str(model), "--images", str(pictures), "--out", str(tmp_path / "out"), "--accelerator", "cpu"]
-    for more, status, said in (([], 0, "(4 were finished)"), (["--masks", "nowhere"], 2, "at nowhere, but it does not exist")):
+    measured = {"masks": str(masks), "mask_suffix": "_gt"}
+    for options, more, status, said in (
+        ({}, [], 0, "(4 were finished)"),
+        (measured, ["--masks", str(masks), "--mask-suffix", "_gt"], 0, "| dice "),
+        ({}, ["--masks", "nowhere"], 2, "at nowhere, but it does not exist"),
+    ):
+        predict([model], pictures, **options)
         done = subprocess.run([sys.executable, "-c", code, *words, *more], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "[]") and said in done.stdout + done.stderr
 
@@ -285,7 +293,7 @@ def test_other_images_in_the_same_folder_are_said_and_have_no_part_in_its_tables
 @pytest.mark.parametrize("regions", [{}, {"all": [1, 2], "one": [1]}])
 def test_reference_masks_give_all_metrics_also_of_finished_images(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int],
-    regions: dict[str, list[int]],
+    regions: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Compared with one evaluation of the written probabilities."""
     masks, rng = tmp_path / "truth", np.random.default_rng(1)
@@ -317,6 +325,15 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
     assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_image"}
     assert "dice_per_patient" not in found  # every picture is one of its own
     assert f"{metrics['dice']:.3f}" in text and len(rows(tmp_path / "out/per_image.csv")) == 4
+
+    table = text.partition("\n\n")[2]
+    monkeypatch.setattr(SegmentationEvaluation, "compute", None)
+    assert predict([model], pictures, **options).partition("\n\n")[2] == table
+    monkeypatch.undo()
+    write_text(tmp_path / "out/metrics.csv", "changed")  # is computed again
+    assert predict([model], pictures, **options).partition("\n\n")[2] == table and rows(tmp_path / "out/metrics.csv") == list(
+        found.values()
+    )
 
 
 def test_a_reference_mask_is_turned_onto_its_volume(

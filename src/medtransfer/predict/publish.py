@@ -1,18 +1,18 @@
 """Store a prediction as a run, once per content: its models, what was counted and measured, and the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.hashing import digest
 from medtransfer.predict.job import Job
-from medtransfer.predict.tables import table_names
+from medtransfer.predict.tables import Metrics, table_names
 from medtransfer.records import Cell, Prediction
 
 STAGE = "predict"
 
 
-def publish(job: Job, records: Sequence[Prediction], metrics: Mapping[str, float], force: bool) -> None:
+def publish(job: Job, records: Sequence[Prediction], metrics: Metrics, force: bool) -> None:
     """Store a prediction, unless the store has it.
 
     Args:
@@ -36,6 +36,6 @@ def publish(job: Job, records: Sequence[Prediction], metrics: Mapping[str, float
     name = f"{Path(section.images or '').resolve().name} · {named}"
     with tracking.once(STAGE, name, cell, params, force=force, on_disk=True) as opened:
         if opened:
-            opened.log_metrics({**counts, **metrics})
+            opened.log_metrics({**counts, **metrics()})
             for table in table_names(job):
                 opened.log_artifact(job.out / table)

@@ -72,7 +72,7 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     job = Job(section, folders, infos, [shared_limits(images, rule_of(info)) for info in infos], masks, rule)
     with exclusive(job.out):
         records, reused = _complete_all(job, images, checkpoints, force)
-        text, metrics = write_tables(job, images, records, reused)
+        text, metrics = write_tables(job, images, records, reused, force)
         publish(job, records, metrics, force)
         return records, text
 
@@ -111,8 +111,6 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     keys = {image.name: job.key(image) for image in track(images, "predict: look up", len(images), "images")}
     finished = {} if force else {image.name: known for image in images if (known := job.finished(image, keys[image.name]))}
     if len(finished) == len(images):
-        if job.masks:
-            log.info("predict: %s finished; computing the metrics again", are(len(images), "image"))
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
     with loading("predict"):

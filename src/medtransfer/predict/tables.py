@@ -1,18 +1,23 @@
 """Tables and summary of all predicted images."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from medtransfer.environment import code_digest
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.predict import labels
 from medtransfer.predict.images import Image
 from medtransfer.predict.job import Job
+from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, Prediction, read_values, write_text
+from medtransfer.records.finished import forget_finished, read_finished, write_finished
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.wording import counted
 
 CLASSES, PER_IMAGE, METRICS = "classes.csv", "per_image.csv", "metrics.csv"  # the last two with reference masks
+Metrics = Callable[[], dict[str, float]]  # means over all images, computed when they are asked for
 
 
 def table_names(job: Job) -> tuple[str, ...]:
@@ -23,14 +28,14 @@ def table_names(job: Job) -> tuple[str, ...]:
 
 
 def write_tables(
-    job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int
-) -> tuple[str, dict[str, float]]:  # fmt: skip
+    job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int, force: bool
+) -> tuple[str, Metrics]:  # fmt: skip
     """Write the tables of all images; return what was done, and the metrics, which are empty without reference masks."""
     finished = f" ({reused} were finished)" if reused else ""
     rows = [{"image": record.image, **row} for record in records for row in record.classes]
     if job.of_images:
         write_text(job.out / labels.TABLE, as_csv(rows))
-        return f"predict: labels of {counted(len(images), 'image')} are in {job.out / labels.TABLE}{finished}", {}
+        return f"predict: labels of {counted(len(images), 'image')} are in {job.out / labels.TABLE}{finished}", dict
     write_text(job.out / CLASSES, as_csv(rows))
     empty = [record.image for record in records if not any(row["pixels"] for row in record.classes)]
     kinds = Counter("volume" if image.is_volume else "picture" for image in images)
@@ -41,11 +46,17 @@ def write_tables(
     overlays = f"overlays are in {job.out / 'overlays'}, and " if job.section.overlays else ""
     lines.append(f"predict: {overlays}the pixels of each class are in {job.out / CLASSES}")
     if not job.masks:
+        forget_finished(job.out)
         for name in (PER_IMAGE, METRICS):  # of earlier predictions
             (job.out / name).unlink(missing_ok=True)
-        return "\n".join(lines), {}
+        return "\n".join(lines), dict
+    request = digest([code_digest(), job.classes, job.regions, [[record.image, record.key] for record in records]])
+    if not force and (done := read_finished(job.out, request)) and done.texts:
+        return "\n".join([*lines, "", *done.texts]), lambda: _evaluate(job, images)[0]
+    forget_finished(job.out)
     metrics, table = _evaluate(job, images)
-    return "\n".join([*lines, "", table]), metrics
+    write_finished(job.out, request, [], [job.out / PER_IMAGE, job.out / METRICS], [table])
+    return "\n".join([*lines, "", table]), lambda: metrics
 
 
 def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]:
@@ -53,7 +64,7 @@ def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]
     from medtransfer.metrics.segmentation import SegmentationEvaluation
 
     total = SegmentationEvaluation(len(job.classes), job.classes, regions=job.regions)
-    for image in images:
+    for image in track(images, "predict: metrics", len(images), "images"):
         path = job.counts(image)
         try:
             names, arrays = read_values(path)
