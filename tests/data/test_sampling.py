@@ -74,29 +74,46 @@ def test_impossible_sizes(wrong: tuple[int, int, int, int]) -> None:
 
 
 class Broken(Dataset[int]):
-    """A dataset whose item 2 raises an InputError."""
+    """A dataset whose item 2 raises an error."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error or InputError("expected a picture in x.png, but it is unreadable; remove it")
 
     def __getitem__(self, index: int) -> int:
         """Return the index."""
         if index == 2:
-            raise InputError("expected a picture in x.png, but it is unreadable; remove it")
+            raise self.error
         return index
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_workers_error_is_one_sentence_and_ends_the_workers(workers: int) -> None:
-    """A reference cycle would keep them, with their memory, until Python looks for garbage, which would take 5 s for each."""
+def error_of(dataset: Broken, workers: int) -> str:
+    """Return the text of the error that a loader raises; after it no process is left.
+
+    A reference cycle would keep them, with their memory, until Python looks for garbage, which would take 5 s for each.
+    """
     before = set(multiprocessing.active_children())
     gc.disable()
     try:
-        list(loader(Broken(), EpochBatches(3, 1, seed=0, shuffle=False, drop_last=False), workers, pin=False))
-    except InputError as error:
-        assert str(error) == "expected a picture in x.png, but it is unreadable; remove it"
+        list(loader(dataset, EpochBatches(3, 1, seed=0, shuffle=False, drop_last=False), workers, pin=False))
+    except type(dataset.error) as error:
+        text = str(error)
     else:
         pytest.fail("no error was raised")
     finally:
         gc.enable()
     assert set(multiprocessing.active_children()) == before
+    return text
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_the_input_is_one_sentence_and_ends_the_workers(workers: int) -> None:
+    assert error_of(Broken(), workers) == "expected a picture in x.png, but it is unreadable; remove it"
+
+
+@pytest.mark.parametrize(("workers", "traced"), [(0, False), (2, True)])
+def test_another_error_tells_where_a_worker_raised_it_and_ends_the_workers(workers: int, traced: bool) -> None:
+    text = error_of(Broken(ValueError("a fault of the code")), workers)
+    assert "a fault of the code" in text and ("in __getitem__" in text) == traced
 
 
 def test_the_loader_uses_no_global_random_state() -> None:

@@ -80,19 +80,22 @@ def worker_init(worker: int) -> None:
 
 
 class _Loader(DataLoader[Any]):
-    """A DataLoader that raises a worker's InputError without the worker's traceback."""
+    """A DataLoader whose workers end when one of them raises an error, an InputError without the worker's traceback."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        return _batches(super().__iter__())
+        return _batches(super().__iter__(), self.num_workers)
 
 
-def _batches(batches: Iterator[Any]) -> Iterator[Any]:
+def _batches(batches: Iterator[Any], workers: int) -> Iterator[Any]:
     try:
         yield from batches
-    except InputError as error:
-        # A frame of PyTorch refers to the error: the cycle would keep the workers until Python looks for garbage.
-        error.with_traceback(None)
-        raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
+    except Exception as error:
+        if workers:
+            # A frame of PyTorch refers to the error: the cycle would keep the workers until Python looks for garbage.
+            error.with_traceback(None)  # the message holds the worker's
+        if isinstance(error, InputError):
+            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
+        raise
 
 
 def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin: bool) -> DataLoader[Any]:
