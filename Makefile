@@ -67,7 +67,7 @@ real: ## run the study on real images: make real REALDATA=<folder with acdc, cov
 	@echo "Compare the runs: make ui STORE=$(REAL_STORE)"
 
 ui: $(READY) ## open the tracking store in the MLflow UI, on this machine only: make ui PORT=5001 STORE=sqlite:///real/mlflow.db
-	@MLFLOW_TRACKING_URI="$(STORE)" $(BIN)/medtransfer ui $(if $(PORT),--port $(PORT))
+	@MLFLOW_TRACKING_URI="$(STORE)" $(BIN)/medtransfer ui $(if $(PORT),--port $(PORT)) || { ended=$$?; [ $$ended -eq 130 ] || exit $$ended; }
 
 clean: ## remove caches; data, checkpoints and the store are kept
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -prune -exec rm -rf {} +
