@@ -10,6 +10,7 @@ import torch
 
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.target_samples import TargetSamples
+from medtransfer.data.windows import title_images
 from medtransfer.errors import InputError
 from medtransfer.records import PreparedTarget
 
@@ -26,6 +27,19 @@ def test_a_sample_is_the_stored_window(make_target: Make) -> None:
     assert image.dtype == torch.uint8 and mask.dtype == torch.uint8 and position == 1
     assert np.array_equal(mask, images[1, 3:7, 5:9, 0])
     assert samples.images == ["file0.png#0@0,0", "file1.png#0@3,5"] and samples.groups == ["p0", "p1"]
+
+
+@pytest.mark.parametrize(
+    ("images", "titles"),
+    [
+        (["a/one.png#0@0,0", "b/two.png#0@0,0"], ["one.png", "two.png"]),
+        (["a/one.nii.gz#0@0,0", "a/one.nii.gz#12@0,0"], ["one.nii.gz, slice 0", "one.nii.gz, slice 12"]),
+        (["one.png#0@0,0", "one.png#0@0,64"], ["one.png, from row 0, column 0", "one.png, from row 0, column 64"]),
+        ([f"{'long' * 12}.nii#3@0,0", "no window"], ["…ong" + "long" * 6 + ".nii", "no window"]),
+    ],
+)
+def test_titles_name_slices_and_windows_where_they_differ(images: list[str], titles: list[str]) -> None:
+    assert title_images(images, 32) == titles
 
 
 def test_without_augmentation_windows_are_centre_cropped(make_target: Make) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from medtransfer.predict.legend import add_legend
+from medtransfer.predict.legend import add_legend, add_title
 
 COLOURS = {"left ventricle": "#E69F00", "myocardium": "#56B4E9", "right ventricle": "#CC79A7"}
 
@@ -19,6 +19,12 @@ def test_the_legend_is_below_the_picture_and_has_every_colour_once(width: int) -
         rows, columns = np.nonzero((legend == ImageColor.getrgb(colour)).all(-1))
         assert len(rows) == 100 and np.ptp(rows) == np.ptp(columns) == 9
     assert (legend.min(axis=(1, 2)) < 60).any()  # black letters
+
+
+def test_a_title_is_above_the_picture_which_stays_as_it_is() -> None:
+    picture = np.full((30, 90, 3), 100, np.uint8)
+    drawn = add_title(picture, "slice 7")
+    assert np.array_equal(drawn[-30:], picture) and drawn[:-30].min() < 60 and drawn[:-30, -9:].min() == 255
 
 
 def test_entries_share_a_line_if_the_picture_is_wide_enough() -> None:

@@ -114,6 +114,8 @@ def test_a_mask_of_a_stack_has_its_pages(
     with Pillow.open(tmp_path / "out/masks/stack.tif") as mask:
         found = np.stack([np.array(page) for page in ImageSequence.Iterator(mask)])
     assert np.array_equal(found, pages == 900)
+    width, height = Pillow.open(tmp_path / "out/overlays/stack.png").size
+    assert width == 2 * 8 * 32 and height > 3 * 8 * 32  # enlarged eight times: three slices with their numbers, and the legend
 
 
 def test_a_mask_of_a_dicom_series_is_where_the_patient_is(

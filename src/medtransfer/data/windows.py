@@ -1,5 +1,7 @@
 """Samples of a split as windows of a prepared target's memory-mapped arrays."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,8 @@ import numpy as np
 from medtransfer.errors import InputError
 from medtransfer.records import IGNORE, INDEX_FILE, MASKS_FILE, PreparedTarget
 from medtransfer.records.prepared import REMEDY, SPACING_COLUMNS
+
+_IDENTIFIER = re.compile(r"(?P<source>.*)#(?P<slice>\d+)@(?P<top>\d+),(?P<left>\d+)")
 
 
 class Windows:
@@ -89,3 +93,21 @@ class Windows:
             raise InputError(f"expected windows in {index} of at least {self.size}, but {name} is smaller; {remedy}")
         if len(set(self.images)) < different:
             raise InputError(f"expected every line of {index} to be a different sample, but some are the same; {remedy}")
+
+
+def title_images(images: Sequence[str], letters: int) -> list[str]:
+    """Return titles of identified images: file name, slice and window; without slice or window where no two differ in it.
+
+    Slices and pixels are numbered from 0. Of titles with more than `letters` letters the beginning is left out.
+    """
+    found = [_IDENTIFIER.fullmatch(image) for image in images]
+    slices = {match["slice"] for match in found if match}
+    corners = {(match["top"], match["left"]) for match in found if match}
+    titles = []
+    for image, match in zip(images, found, strict=True):
+        name = match["source"] if match else image
+        number = f", slice {match['slice']}" if match and len(slices) > 1 else ""
+        window = f", from row {match['top']}, column {match['left']}" if match and len(corners) > 1 else ""
+        title = f"{name.rsplit('/', 1)[-1]}{number}{window}"
+        titles.append(title if len(title) <= letters else f"…{title[1 - letters :]}")
+    return titles

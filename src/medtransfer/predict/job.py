@@ -14,7 +14,7 @@ from medtransfer.predict.plan import Plan
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.records import ModelInfo, Prediction
 
-REVISION = 2  # of what is written for the same image, models and options; files of an older one are written again
+REVISION = 3  # of what is written for the same image, models and options; files of an older one are written again
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A legend of classes below a picture."""
+"""A title above a picture, and a legend of classes below it."""
 
 from collections.abc import Mapping
 
@@ -10,6 +10,20 @@ TEXT, LINE, SWATCH, GAP = 12, 18, 10, 6  # pixels: size of the letters, height o
 WIDE = 800  # pixels of a picture from which on the legend grows with it
 
 
+def add_title(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) with a title above it, cut to its width."""
+    text, line, _, gap = _sizes(picture)
+    canvas = Image.new("RGB", (picture.shape[1], line + picture.shape[0]), "white")
+    canvas.paste(Image.fromarray(picture), (0, line))
+    ImageDraw.Draw(canvas).text((gap, line / 2), title, fill="black", font=ImageFont.load_default(text), anchor="lm")
+    return np.asarray(canvas)
+
+
+def _sizes(picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    text, line, swatch, gap = (round(size * max(1.0, picture.shape[1] / WIDE)) for size in (TEXT, LINE, SWATCH, GAP))
+    return text, line, swatch, gap
+
+
 def add_legend(picture: NDArray[np.uint8], colours: Mapping[str, str]) -> NDArray[np.uint8]:
     """Return a picture (H, W, 3) with a legend below it, wrapped to its width; wider if an entry alone needs it.
 
@@ -17,7 +31,7 @@ def add_legend(picture: NDArray[np.uint8], colours: Mapping[str, str]) -> NDArra
         picture: the picture.
         colours: colour of each class, as #RRGGBB, by its name.
     """
-    text, line, swatch, gap = (round(size * max(1.0, picture.shape[1] / WIDE)) for size in (TEXT, LINE, SWATCH, GAP))
+    text, line, swatch, gap = _sizes(picture)
     font = ImageFont.load_default(text)
     widths = {name: gap + swatch + gap + int(np.ceil(font.getlength(name))) + gap for name in colours}
     height, width = picture.shape[0], max(picture.shape[1], *widths.values())

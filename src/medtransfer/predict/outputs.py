@@ -15,11 +15,12 @@ from medtransfer.data.pixels import to_colours
 from medtransfer.data.volumes import ENDINGS, TIFF, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
-from medtransfer.predict.legend import add_legend
+from medtransfer.predict.legend import add_legend, add_title
 from medtransfer.records import atomic_path
-from medtransfer.tasks.overlays import paint
+from medtransfer.tasks.overlays import enlarge, paint
 
-SLICES, SIDE = 12, 1024  # of an overlay: slices at most, pixels of its longer side at most
+SLICES = 12  # of an overlay, at most
+LEAST_SIDE, SIDE = 256, 1024  # pixels of the longer side of a picture in an overlay: smaller ones are enlarged, larger ones reduced
 
 
 def write_labels(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> Path:
@@ -52,6 +53,8 @@ def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray
     shown = np.flatnonzero(labels.any(axis=(1, 2))) if len(labels) > 1 and labels.any() else np.arange(len(labels))
     chosen = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
     rows = [_side_by_side(pixels.slices[index], labels[index]) for index in chosen]
+    if len(labels) > 1:
+        rows = [add_title(row, f"slice {index} of 0 to {len(labels) - 1}") for index, row in zip(chosen, rows, strict=True)]
     colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
     return _save_picture(folder / f"{image.name}.png", Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
 
@@ -105,7 +108,8 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
 
 def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, C) beside itself with labels painted on it: uint8 (h, 2w, 3)."""
-    colour = to_colours(picture)
+    times = max(1, LEAST_SIDE // max(labels.shape))
+    colour, labels = enlarge(to_colours(picture), times), enlarge(labels, times)
     share = min(1.0, SIDE / max(labels.shape))
     pair = np.concatenate([colour, paint(colour, labels, outline=round(1 / share))], axis=1)
     size = (max(1, round(share * pair.shape[1])), max(1, round(share * pair.shape[0])))

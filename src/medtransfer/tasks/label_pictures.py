@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import to_colours
+from medtransfer.data.windows import title_images
 from medtransfer.records import atomic_path
 from medtransfer.tasks.contract import Metric
 
@@ -44,14 +45,14 @@ def draw_labels(
         "left": 0.01, "right": 0.99, "wspace": 0.04, "bottom": FOOT / height, "top": 1 - TITLE / height, "hspace": TITLE / tall,
     }  # fmt: skip
     figure = Figure(figsize=(SIDE * COLUMNS, height))  # placed by hand, since a layout would cut the titles off
+    titles = title_images(samples.images, LONGEST)
     axes = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw=place).ravel()
     for axis in axes:
         axis.set_axis_off()
     for axis, picture, index in zip(axes, shown, chosen, strict=False):
         axis.imshow(picture)  # of ten crops the centre
         lines, right = _describe(per_sample[index], class_names)
-        name = samples.images[index].rsplit("/", 1)[-1].split("#")[0]
-        title = "\n".join(line[:LONGEST] for line in (name, *lines, f"{metric.label} part {values[index]:.2f}"))
+        title = "\n".join(line[:LONGEST] for line in (titles[index], *lines, f"{metric.label} part {values[index]:.2f}"))
         axis.set_title(title, fontsize=7, color=RIGHT if right else WRONG, loc="left")
     text = f"red: wrong; part: what an image contributes to the {metric.label}, at best 1"
     figure.text(0.01, 0.3 * FOOT / height, text, fontsize=7, color=RIGHT)

@@ -14,6 +14,7 @@ from torch import Tensor
 from medtransfer.data.colours import colour_of
 from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import to_colours
+from medtransfer.data.windows import title_images
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
 
@@ -59,15 +60,16 @@ def draw_overlays(
     }
     figure = Figure(figsize=(7.5, height))
     rows = figure.subplots(len(chosen), 3, squeeze=False, gridspec_kw=place, subplot_kw={"xticks": (), "yticks": ()})
+    images = title_images(samples.images, LETTERS)
     for axes, index in zip(rows, chosen, strict=True):
         pixels, truth, _ = samples[index]
         probabilities = predict(pixels[None])[0]  # (outputs, H, W)
         predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
         picture = to_colours(pixels)  # (H, W, 3)
-        titles = (_shortened(samples.images[index].rsplit("/", 1)[-1]), "truth", f"prediction, {metric.label} {values[index]:.3f}")
+        titles = (images[index], "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
-            painted = paint(_enlarge(picture, larger), _enlarge(mask, larger), outline)
+            painted = paint(enlarge(picture, larger), enlarge(mask, larger), outline)
             axis.imshow(painted, interpolation="nearest" if larger > 1 else None)
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
@@ -76,13 +78,8 @@ def draw_overlays(
         figure.savefig(partial, dpi=DPI, format="png")
 
 
-def _shortened(name: str) -> str:
-    """Leave out the beginning of a name that is wider than a picture."""
-    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
-
-
-def _enlarge(pixels: NDArray, times: int) -> NDArray:
-    """Repeat the rows and columns of pixels (H, W, ...)."""
+def enlarge(pixels: NDArray, times: int) -> NDArray:
+    """Repeat the rows and columns of pixels (H, W, ...) as often."""
     return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
