@@ -199,6 +199,49 @@ def test_a_refused_scoring_leaves_the_scores_where_they_are(copy, tiny_params):
     assert result_files() == before
 
 
+BOTH = {"indicators": ["robustness", "brightness"]}  # the second is measured at one level
+
+
+def test_a_refused_scoring_leaves_the_scores_where_others_are_kept(copy, tiny_params, brightness):
+    again(tiny_params, **BOTH)
+    again(tiny_params, **BOTH, level=-1)
+    before = result_files()
+    for refused in ({"split": "validation"}, {"level": -99, "max_images": 7}):
+        with pytest.raises(InputError, match="validation|from -1 to"):
+            again(tiny_params, **refused)
+        assert result_files() == before
+
+
+@pytest.mark.parametrize(
+    "between", [{"indicators": ["robustness"]}, {"margins": [0.1, 0.5]}, {"indicators": BOTH["indicators"][::-1]}]
+)
+def test_kept_scores_come_back_though_they_served_another_request_last(copy, tiny_params, measured, brightness, between):
+    again(tiny_params, **BOTH)
+    before = result_files()
+    count = len(measured)
+    again(tiny_params, **{**BOTH, **between})
+    assert len(measured) == count
+    again(tiny_params, **BOTH, level=-1)
+    count = len(measured)
+    again(tiny_params, **BOTH)
+    assert len(measured) == count and result_files() == before
+
+
+def test_scores_in_a_linked_folder_are_exchanged_where_they_lie(copy, tiny_params, measured, brightness):
+    again(tiny_params, **BOTH)
+    big = Path("big/scores").resolve()
+    big.parent.mkdir()
+    FOLDER.rename(big)
+    FOLDER.symlink_to(big)
+    first = result_files()
+    again(tiny_params, **BOTH, level=-1)
+    count = len(measured)
+    assert result_files() != first
+    again(tiny_params, **BOTH)
+    assert len(measured) == count and result_files() == first
+    assert FOLDER.is_symlink() and big.is_dir() and not big.is_symlink()
+
+
 @pytest.mark.parametrize("changed", [{}, {"pooling": "always"}, {"pooling": "never"}, {"batch_size": 3}], ids=str)
 def test_a_finished_scoring_is_reused(copy, tiny_params, measured, caplog, changed):
     """Neither changes the result: both curves exist always, and the rule of pooling only says which one a reader takes."""

@@ -24,8 +24,7 @@ def is_ours(name: str) -> bool:
 def request_of(section: Score, target: PreparedTarget, infos: dict[int, CheckpointInfo]) -> str:
     """Return the digest of everything that the scores are computed from."""
     settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
-    if ALL in section.indicators:
-        settings["indicators"] = list(INDICATORS)
+    settings["indicators"] = sorted(INDICATORS if ALL in section.indicators else set(section.indicators))
     return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
 
 

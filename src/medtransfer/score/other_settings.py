@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def keep(folder: Path) -> None:
     Args:
         folder: folder of the scores of one pretraining on one target, which no other process works on.
     """
+    folder = _followed(folder)
     if (done := _finished(folder)) is None:
         return
     made_of = _made_of(folder)
@@ -36,18 +37,20 @@ def keep(folder: Path) -> None:
     copy = _kept(folder) / done.request
     with scratch_folder(copy) as scratch:
         for name in (*filter(is_ours, done.files), FINISHED):
-            _link(folder / name, scratch / name)
+            if (folder / name).exists():  # the picture may be gone
+                _link(folder / name, scratch / name)
         _discard(copy, folder)
         scratch.rename(copy)
 
 
 def forget(folder: Path, request: str) -> None:
     """Delete the copy of scores that the folder itself holds."""
+    folder = _followed(folder)
     _discard(_kept(folder) / request, folder)
 
 
 def bring_back(folder: Path, section: Score, request: str) -> bool:
-    """Exchange the scores of a folder if those that the params ask for are kept.
+    """Exchange the scores of a folder if those that the params ask for, or others of their settings, are kept.
 
     Args:
         folder: as in `keep`.
@@ -57,6 +60,7 @@ def bring_back(folder: Path, section: Score, request: str) -> bool:
     Returns:
         Whether they were.
     """
+    folder = _followed(folder)
     if (kept := _kept(folder) / request).is_dir():
         _exchange(folder, kept)
         return True
@@ -64,7 +68,23 @@ def bring_back(folder: Path, section: Score, request: str) -> bool:
         return False
     from medtransfer.score.options import settings_of
 
-    return exchange(folder, settings_of(section))
+    wanted = _name(settings_of(section))
+    return any(_settings_in(each) == wanted for each in _all_kept(folder)) and exchange(folder, settings_of(section))
+
+
+def bring_back_first(folder: Path, serves: Callable[[Path], bool]) -> None:
+    """Exchange the scores of a folder, unless they serve, for the newest kept ones that do.
+
+    Kept scores are named after the last request that they served, which need not be the one that is asked for now.
+    """
+    folder = _followed(folder)
+    kept = sorted(_all_kept(folder), key=lambda each: each.stat().st_mtime_ns, reverse=True)
+    if not kept or serves(folder):
+        return
+    for each in kept:
+        if serves(each):
+            _exchange(folder, each)
+            return
 
 
 def exchange(folder: Path, settings: Mapping[str, Any]) -> bool:
@@ -74,7 +94,7 @@ def exchange(folder: Path, settings: Mapping[str, Any]) -> bool:
         folder: as in `keep`.
         settings: settings that every stored row depends on.
     """
-    wanted = _name(settings)
+    folder, wanted = _followed(folder), _name(settings)
     if _settings_in(folder) == wanted:
         return False
     same = [each for each in _all_kept(folder) if _settings_in(each) == wanted]
@@ -119,7 +139,7 @@ def _carry(source: Path, folder: Path) -> None:
         if not is_ours(path.name):
             folder.mkdir(parents=True, exist_ok=True)
             place = folder / path.name
-            while place.exists():
+            while os.path.lexists(place):
                 place = place.with_name(f"{place.name}~")
             path.rename(place)
 
@@ -129,6 +149,11 @@ def _link(file: Path, copy: Path) -> None:
         os.link(file, copy)
     except OSError:  # a file system without links
         shutil.copy2(file, copy)
+
+
+def _followed(folder: Path) -> Path:
+    """Return where a folder lies, so that of a link what it leads to is renamed, and not the link."""
+    return folder.resolve() if folder.is_symlink() else folder
 
 
 def _kept(folder: Path) -> Path:
@@ -144,13 +169,13 @@ def _name(settings: Mapping[str, Any]) -> str:
 
 
 def _finished(folder: Path) -> FinishedScores | None:
-    """Return the record of a folder's finished scores; None if it has none, or a file is not as it was written."""
+    """Return the record of a folder's finished scores; None if it has none, or a file but the picture is not as it was written."""
     try:
         done = FinishedScores.read(folder / FINISHED)
     except InputError:
         return None
     named = re.fullmatch("[0-9a-f]+", done.request) and all(Path(name).name == name for name in done.files)
-    ours = {name: sha256 for name, sha256 in done.files.items() if is_ours(name)}
+    ours = {name: sha256 for name, sha256 in done.files.items() if is_ours(name) and not name.endswith(".png")}
     return done if named and are_as_written(folder, ours) else None
 
 
@@ -172,6 +197,6 @@ def _first_record(folder: Path) -> dict[str, Any] | None:
             record = json.loads(path.read_bytes())
             if isinstance(record["settings"], dict):
                 return dict(record)
-        except (OSError, ValueError, KeyError, TypeError):  # it is damaged, and will be written again
+        except (ValueError, KeyError, TypeError):  # it is damaged, and will be written again
             continue
     return None

@@ -24,7 +24,7 @@ from medtransfer.records import (
     write_values,
 )
 from medtransfer.score.options import options_of, settings_of, views_of
-from medtransfer.score.other_settings import exchange, keep
+from medtransfer.score.other_settings import bring_back_first, exchange, keep
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
@@ -64,7 +64,10 @@ def score_checkpoints(
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     require_labels(indicators, target, "score.indicators")
     _check(series, infos, section.level)
-    return _run(Scorer(section, indicators, target, series, folder), infos, force)
+    scorer = Scorer(section, indicators, target, series, folder)
+    if not force:
+        bring_back_first(folder, lambda scores: scorer.serves(scores, infos))
+    return _run(scorer, infos, force)
 
 
 def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
@@ -151,6 +154,18 @@ class Scorer:
         if scores != old:
             scores.write(path)
         return scores
+
+    def serves(self, folder: Path, infos: Mapping[int, CheckpointInfo]) -> bool:
+        """Return whether a folder of scores holds everything that is requested, so that no checkpoint need be measured."""
+        return all(self._serves(checkpoint_path(folder, epoch), info) for epoch, info in infos.items())
+
+    def _serves(self, path: Path, info: CheckpointInfo) -> bool:
+        if (old := self._read(path, info)) is None:
+            return False
+        stored, options = _by_indicator(old, path), options_of(self.section)
+        return all(
+            one.name in stored and self._rescored(one.name, stored[one.name], info, options) is not None for one in self.indicators
+        )
 
     def _rescored(self, name: str, stored: Measured, info: CheckpointInfo, options: Options) -> Measured | None:
         if info.head and any(NO_HEAD in row.flags for row in stored.scores):
