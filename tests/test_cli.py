@@ -248,6 +248,9 @@ def test_prepare_names_its_preview_and_the_next_commands(call: Call, asked: list
         f"look at {Path('data/prepared/sample/preview.png')}",
         "next: `medtransfer rank --target sample --params one.yaml` or `medtransfer finetune --target sample --params one.yaml`",
     ]
+    shutil.move(place / "checkpoints", place / "elsewhere")
+    last = call("prepare", "--params", "one.yaml")[1].splitlines()[-1]
+    assert last == "next: `medtransfer finetune --target sample --params one.yaml`"
     (place / "data/prepared/sample/masks.npy").unlink()
     assert "finetune" not in call("prepare", "--params", "one.yaml")[1]
 

@@ -12,12 +12,18 @@ FEW_MODELS = 3  # whose commands of `predict` are printed one by one
 
 
 def after_prepare(params: Params) -> str:
-    """Say where the preview of a target is, and which commands take it; `finetune` where its checkpoint exists."""
+    """Say where the preview of a target is, and which commands take it.
+
+    Without checkpoints `finetune` makes some, but of images without labels.
+    """
     folder, name = Path(params.prepare.out) / params.prepare.target, shlex.quote(params.prepare.target)
     start = params.finetune
-    checkpoint = checkpoint_path(series_folder(Path(params.pretrain.out), start.encoder, start.origin), start.epoch)
-    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE)) and checkpoint.is_file()
-    commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in ("rank", "finetune")[: 1 + labelled]]
+    series = series_folder(Path(params.pretrain.out), start.encoder, start.origin)
+    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE))
+    stages = ["rank"] if series.is_dir() or not labelled else []
+    if labelled and (not stages or checkpoint_path(series, start.epoch).is_file()):
+        stages.append("finetune")
+    commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in stages]
     return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
 
 

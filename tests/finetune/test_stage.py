@@ -208,7 +208,11 @@ def test_the_stored_weights_are_those_that_were_tested(tuned):
 @pytest.mark.parametrize(
     ("bias", "level", "clause"),
     [
-        (30.0, logging.WARNING, "predicts no foreground in 10 of 10 test images; raise finetune.train_epochs or finetune.lr"),
+        (
+            30.0,
+            logging.WARNING,
+            "predicts no foreground in 10 of 10 test images; raise finetune.train_epochs, try another finetune.lr",
+        ),
         (-30.0, logging.INFO, None),
     ],
     ids=["nothing", "everything"],

@@ -205,9 +205,10 @@ def test_what_a_user_may_not_expect_is_said(tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", GREY)
     (tmp_path / "images" / "a.png").unlink()
     save(tmp_path / "images" / "a.jpg", GREY, exif=exif)
-    turned, squeezed = scan(tmp_path, (8, 16), {}).notes
+    turned, squeezed, alone = scan(tmp_path, (8, 16), {}).notes
     assert turned.startswith("1 of 2 pictures are turned by their EXIF orientation") and turned.endswith("a.jpg)")
     assert squeezed.startswith("2 of 2 pictures have another aspect than 8x16 and are squeezed to it")
-    described = scan(tmp_path, (8, 16), {"keep_aspect": True})
+    assert alone.startswith("every picture counts as a patient of its own") and "`group`, such as `'(case\\d+)_'`" in alone
+    described = scan(tmp_path, (8, 16), {"keep_aspect": True, "group": "(.+)"})
     padded = described.items[1]
     assert len(described.notes) == 1 and not load(padded).labels[:, :4].any() and load(padded).labels[:, 4:8].all()

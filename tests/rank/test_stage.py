@@ -97,7 +97,7 @@ def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
         assert f">{escape(best)}<" in cells and f">{maybe}<" in cells
 
 
-def test_what_has_no_weights_is_left_out_before_workers_start(ranked, monkeypatch, caplog):
+def test_what_has_no_weights_is_left_out_before_workers_start(ranked, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     ranked("random@test_resnet", "test_resnet.r160_in1k")
     said = [message for message in caplog.messages if message.startswith("rank: ")]
@@ -106,6 +106,9 @@ def test_what_has_no_weights_is_left_out_before_workers_start(ranked, monkeypatc
         "or leave it out"
     )
     assert said[left_out + 1].startswith("rank: 1 candidate on 1 local worker")
+    text = (tmp_path / "rank/ranking.md").read_text()
+    assert "No pretrained candidate was measured, so nothing is said about whether pretraining helps." in text
+    assert "Next: rank pretrained candidates beside them." in text and "does not show that pretraining helps" not in text
     monkeypatch.setattr(assess, "start_workers", lambda *_: pytest.fail("there is nothing to measure"))
     with pytest.raises(StageError, match="the only candidate could not be measured; test_resnet.r160_in1k: expected"):
         ranked("test_resnet.r160_in1k", out="other")

@@ -19,7 +19,7 @@ from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 
 log = logging.getLogger("medtransfer")
-REMEDY = "raise finetune.train_epochs or finetune.lr, or lower finetune.batch_size"
+REMEDY = "raise finetune.train_epochs, try another finetune.lr, or lower finetune.batch_size"
 
 
 def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:

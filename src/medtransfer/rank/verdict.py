@@ -92,6 +92,8 @@ def _why_no_intervals(ranking: Ranking) -> str:
 
 def _random(ranking: Ranking) -> list[str]:
     """Say whether random weights are among the best, which means that nothing learned shows."""
+    if all(map(ranking.is_random, range(len(ranking.candidates)))):
+        return ["No pretrained candidate was measured, so nothing is said about whether pretraining helps."]
     if not ranking.decides or not (among := [index for index in ranking.kept if ranking.is_random(index)]):
         return []
     names = listed([ranking.candidates[index].name for index in among])
@@ -136,11 +138,11 @@ def _next(ranking: Ranking) -> str:
         return (
             "Next: fine-tune them with --mode linear, which solves for a head in seconds, or let `medtransfer race` compare them."
         )
+    if all(map(ranking.is_random, range(len(ranking.candidates)))):
+        return "Next: rank pretrained candidates beside them."
     if not ranking.decides:
-        return (
-            "Next: take the last checkpoint of each pretraining, or draw masks for some images of at least 6 patients and rank "
-            "again with --masks."
-        )
+        last = "take the last checkpoint of each pretraining, or " if ranking.baselines["last checkpoint"] else ""
+        return f"Next: {last}draw masks for some images of at least 6 patients and rank again with --masks."
     fine_tuned = [index for index in ranking.kept if not ranking.is_random(index)]
     if not fine_tuned:
         return "Next: rank other candidates: by this indicator none here is better than random weights."

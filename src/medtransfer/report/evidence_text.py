@@ -1,5 +1,7 @@
 """Further evidence of an analysis, one number in a sentence each."""
 
+import math
+
 from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, Patients, Power
 from medtransfer.metrics.comparison import POWER
 from medtransfer.metrics.power import MOST_SEEDS
@@ -42,7 +44,8 @@ def _permuted(analysis: Analysis) -> str:
 def _power(power: Power, analysis: Analysis) -> str:
     margin = analysis.sampling.margin
     seeds = ", ".join(
-        f"{target} {f'more than {MOST_SEEDS}' if count >= MOST_SEEDS else f'{count:g}'}" for target, count in power.seeds.items()
+        f"{target} {f'more than {MOST_SEEDS}' if count >= MOST_SEEDS else f'{math.ceil(count)}'}"
+        for target, count in power.seeds.items()
     )
     needed = f"(median; probability {100 * POWER:g} %); seeds needed for a difference of {margin:g}: {seeds}."
     if power.gap > 1:  # the largest difference that there can be

@@ -61,6 +61,7 @@ from medtransfer.prepare.readers.contract import (
     check_expected,
     check_kinds,
     match_group,
+    own_patients,
     pixel_labels,
     read_options,
     require_folder,
@@ -210,4 +211,7 @@ def _describe(
     text = "are in subfolders, and each is a group of its own"
     if all(alone):  # the expression must match every name
         text += "; `group: '(.+)/'` makes every subfolder one"
-    return (*describe_headers(paths, headers, size, chosen["keep_aspect"], apart), *describe_some(paths, alone, text))
+    notes = [*describe_headers(paths, headers, size, chosen["keep_aspect"], apart), *describe_some(paths, alone, text)]
+    if chosen["group"] is None and not any(alone):
+        notes.append(own_patients("group", r"'(case\d+)_'"))
+    return tuple(notes)
