@@ -369,11 +369,19 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
     (line,) = (message for message in caplog.messages if message.startswith("finetune"))
     assert line.endswith("reused; --force does it again")
     assert watched.epochs == [] and len(runs()) == 1
-    second = copied(wanted(), {"lr": 0.01})
+    replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which is replaced; it stays in the"
+    with caplog.at_level("INFO", logger="medtransfer"):
+        second = copied(wanted(), {"lr": 0.01})
+    assert replaced in caplog.text
     assert second.key != tuned.key
     assert Result.read(folder_of(wanted()) / "metrics.json") == second
     assert len(runs()) == 2
-    assert copied(wanted()) == tuned  # fetched back
+    caplog.clear()
+    with caplog.at_level("INFO", logger="medtransfer"):
+        assert copied(wanted()) == tuned  # fetched back
+        assert replaced in caplog.text
+        caplog.clear()
+        assert copied(wanted()) == tuned and "replaced" not in caplog.text
     assert watched.epochs == [1, 2]
     other = copied(wanted(epoch=0))
     assert other.key != tuned.key and other.cell["weights"] != tuned.cell["weights"]

@@ -27,12 +27,12 @@ def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
     ("images", "labels", "splits", "allow", "notes"),
     [
         ("xxy", "aab", ["train", "test", "train"], True,
-         ["1 such images are in two splits, allowed by `allow_duplicates`: p055.png (train) and p118.png (test): 1"]),
+         ["1 image is in two splits, allowed by `allow_duplicates`: p055.png (train) and p118.png (test): 1"]),
         ("xxy", "abb", ["train", "train", "test"], False,
-         ["1 such images, 1 of them with other masks are stored twice inside one split: "
+         ["1 image, 1 of them with other masks, is stored twice inside one split: "
           "p055.png (train) and p118.png (train): 1, 1 with other masks"]),
         ("xxx", "aab", ["train"] * 3, False,
-         ["2 such images, 1 of them with other masks are stored twice inside one split: p055.png (train) and p118.png (train): 1; "
+         ["2 images, 1 of them with other masks, are stored twice inside one split: p055.png (train) and p118.png (train): 1; "
           "p055.png (train) and p074.png (train): 1, 1 with other masks"]),
         ("--y", "aab", ["train", "test", "test"], False, []),  # constant pictures
     ],

@@ -38,6 +38,7 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
 
         def restore(finished: tracking.StoredRun) -> None:
             if stored is None:
+                _say_what_is_replaced(tuning)
                 _fetch(finished.id, tuning.folder)
 
         if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
@@ -55,6 +56,8 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
 def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
     """Open the cell's run and finish it with the result on disk, or by training if there is none."""
     start = stored or _begin(tuning)
+    if stored is None:
+        _say_what_is_replaced(tuning)
     params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names, tuning.target.info.regions)
     with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
@@ -66,6 +69,19 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
         handle.set_tags(record.tags if stored else {**record.tags, "machine": machine()})
         handle.log_record(record if stored else replace(record, curves={}))  # a training has logged its curves already
     return result
+
+
+def _say_what_is_replaced(tuning: FineTuning) -> None:
+    """Say that the folder holds the model of other options, since its name has only the checkpoint, the mode and the seed."""
+    try:
+        other = read_result(tuning.folder / "metrics.json").key != tuning.cell.key
+    except InputError:  # there is none
+        return
+    if other:
+        log.info(
+            "finetune: %s holds the model of other options or data, which is replaced; it stays in the tracking store",
+            tuning.folder,
+        )
 
 
 def _begin(tuning: FineTuning) -> "nn.Module":

@@ -9,6 +9,7 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import Item
+from medtransfer.wording import counted
 
 MOST_NAMED = 20  # pairs in a message
 
@@ -93,22 +94,28 @@ def check_duplicates(
         differing = f" with other {kind}" * pair.other_labels
         raise InputError(
             f"expected no image in two splits, but {one} and {other} hold the same image{differing} "
-            f"({_count(across, kind)}); put both into one split with the line `{items[pair.second].group},{splits[pair.first]}` in "
-            "`split: {file: <csv>}`, or set `allow_duplicates: true` to keep the published split as it is"
+            f"({len(across)} such{_others(across, kind)}); put both into one split with the line "
+            f"`{items[pair.second].group},{splits[pair.first]}` in `split: {{file: <csv>}}`, or "
+            "set `allow_duplicates: true` to keep the published split as it is"
         )
     notes = []
     if across:
         notes.append(
-            f"{_count(across, kind)} are in two splits, allowed by `allow_duplicates`: {_name(across, splits, items, kind)}"
+            f"{_count(across, kind, 'image')} in two splits, allowed by `allow_duplicates`: {_name(across, splits, items, kind)}"
         )
     if inside:
-        notes.append(f"{_count(inside, kind)} are stored twice inside one split: {_name(inside, splits, items, kind)}")
+        notes.append(f"{_count(inside, kind, 'image')} stored twice inside one split: {_name(inside, splits, items, kind)}")
     return notes
 
 
-def _count(pairs: Sequence[Duplicate], kind: str) -> str:
+def _count(pairs: Sequence[Duplicate], kind: str, what: str) -> str:
+    others = _others(pairs, kind)
+    return f"{counted(len(pairs), what)}{others and f'{others},'} {'is' if len(pairs) == 1 else 'are'}"
+
+
+def _others(pairs: Sequence[Duplicate], kind: str) -> str:
     others = sum(pair.other_labels for pair in pairs)
-    return f"{len(pairs)} such images" + (f", {others} of them with other {kind}" if others else "")
+    return f", {others} of them with other {kind}" if others else ""
 
 
 def _name(pairs: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item], kind: str) -> str:

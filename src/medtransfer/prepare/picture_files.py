@@ -232,7 +232,8 @@ def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_
     if turned and (height, width) == (mask_width, mask_height):
         remedy = f"{turned[0]} is turned by its EXIF orientation, as viewers do: turn the other file too, or remove the tag"
     raise InputError(
-        f"expected a mask of {height}x{width} pixels like {image_path}, but {mask_path} has {mask_height}x{mask_width}; {remedy}"
+        f"expected a mask of {height}x{width} pixels (height x width) like {image_path}, but {mask_path} has "
+        f"{mask_height}x{mask_width}; {remedy}"
     )
 
 
