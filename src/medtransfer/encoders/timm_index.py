@@ -52,11 +52,16 @@ def published_weights(name: str) -> Path:
     Raises:
         InputError: timm has no such weights, or they are not in the cache; nothing is downloaded.
     """
+    check_tag(name)
+    return cached_weights(name, *_places().get(name, (None, None)), "leave it out")
+
+
+def check_tag(name: str) -> None:
+    """Raise InputError if timm has the model of a name, but no weights of its tag."""
     places = _places()
     if is_model(name) and name not in places:
         tags = ", ".join(other for other in places if other.startswith(f"{name.split(TAG, 1)[0]}{TAG}")) or "none"
         raise InputError(f"expected the name of published weights, but timm has no {name!r}; its weights of this model: {tags}")
-    return cached_weights(name, *places.get(name, (None, None)), "leave it out")
 
 
 def cached_weights(name: str, repository: str | None, file: str | None, otherwise: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.encoders import ENCODERS
-from medtransfer.encoders.timm_index import is_model, model_names
+from medtransfer.encoders.timm_index import check_tag, is_model, model_names
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json
 from medtransfer.pretrain.origins.package import find_installed
@@ -118,6 +118,7 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
             f"expected checkpoints or weights at {path}, but there are none; correct it, or run `medtransfer pretrain`"
         )
     elif is_model(text):
+        check_tag(text)
         yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
     else:
         close = ", ".join(get_close_matches(text.split(".")[0], model_names(), 3))
