@@ -112,6 +112,8 @@ def _exchange(folder: Path, kept: Path | None) -> None:
     aside = None
     if settings is not None:
         aside = _kept(folder) / (done.request if done else settings)
+        if aside == kept:  # an interrupted process left a copy of the same request
+            aside = _kept(folder) / settings
         aside.parent.mkdir(parents=True, exist_ok=True)
         _discard(aside, folder)  # it is older
         folder.rename(aside)
