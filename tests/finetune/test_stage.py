@@ -369,7 +369,7 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
     (line,) = (message for message in caplog.messages if message.startswith("finetune"))
     assert line.endswith("reused; --force does it again")
     assert watched.epochs == [] and len(runs()) == 1
-    replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which is replaced; it stays in the"
+    replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which is replaced; its run stays in"
     with caplog.at_level("INFO", logger="medtransfer"):
         second = copied(wanted(), {"lr": 0.01})
     assert replaced in caplog.text

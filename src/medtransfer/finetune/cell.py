@@ -79,7 +79,7 @@ def _say_what_is_replaced(tuning: FineTuning) -> None:
         return
     if other:
         log.info(
-            "finetune: %s holds the model of other options or data, which is replaced; it stays in the tracking store",
+            "finetune: %s holds the model of other options or data, which is replaced; its run stays in the tracking store",
             tuning.folder,
         )
 
