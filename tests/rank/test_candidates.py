@@ -14,8 +14,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
-from medtransfer.rank import candidates
-from medtransfer.rank.candidates import default_candidates, read_candidates
+from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.identity import identify
 from medtransfer.rank.loading import load
 from medtransfer.records import Provenance
@@ -186,15 +185,3 @@ def test_the_folder_of_all_pretrainings_is_refused_with_one_of_them(tmp_path: Pa
         (tmp_path / name / "epoch-000.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=f"but got {tmp_path}, which has such folders .* such as {tmp_path}/unet-advanced$"):
         read([str(tmp_path)], tiny_params())
-
-
-def test_pretrainings_of_the_study_that_are_not_made_are_left_out_where_weights_are_installed(
-    tmp_path: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-):
-    made = tmp_path / "unet-simple"
-    made.mkdir()
-    params = tiny_params({"study.encoders": ["unet"], "study.origins": ["simple", "advanced"], "pretrain.out": str(tmp_path)})
-    monkeypatch.setattr(candidates, "find_installed", lambda name: made)
-    assert default_candidates(params) == [str(made), "tf_efficientnet_lite0.in1k", "random"]
-    monkeypatch.setattr(candidates, "find_installed", lambda name: None)
-    assert default_candidates(params) == [str(made), str(tmp_path / "unet-advanced")]

@@ -1,6 +1,5 @@
 """Candidates of a ranking: timm names, checkpoints, weights files with an architecture, fusions, and random controls."""
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,9 +16,7 @@ from medtransfer.pretrain.origins.package import find_installed
 from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, series_folder
 from medtransfer.records.lineage import are_random
 from medtransfer.records.weights_file import check_weights_file
-from medtransfer.wording import counted
 
-log = logging.getLogger("medtransfer")
 RANDOM, AT = "random", "@"
 FUSED, PLUS = "fused:", "+"
 INSTALLED = "tf_efficientnet_lite0.in1k"  # of the extra `weights`
@@ -82,16 +79,9 @@ def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
 
 
 def default_candidates(params: Params) -> list[str]:
-    """Return the checkpoints of the study, and the smallest installed ImageNet weights with a random control.
-
-    Where such weights are installed, pretrainings of the study that are not made yet are left out.
-    """
+    """Return the checkpoints of the study, and the smallest installed ImageNet weights with a random control."""
     series = [str(series_folder(Path(params.pretrain.out), *names)) for names in study.study_series(params, {})]
-    if not find_installed(INSTALLED):
-        return series
-    if missing := [folder for folder in series if not Path(folder).is_dir()]:
-        log.info("rank: %s of the study not made yet, and left out: %s", counted(len(missing), "pretraining"), ", ".join(missing))
-    return [*(folder for folder in series if folder not in missing), INSTALLED, RANDOM]
+    return [*series, *([INSTALLED, RANDOM] if find_installed(INSTALLED) else [])]
 
 
 def _read(text: str, params: Params) -> Iterator[Candidate]:
