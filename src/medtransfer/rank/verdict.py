@@ -90,9 +90,13 @@ def _why_no_intervals(ranking: Ranking) -> str:
     return "without some patients it is not defined"
 
 
+def _all_random(ranking: Ranking) -> bool:
+    return all(map(ranking.is_random, range(len(ranking.candidates))))
+
+
 def _random(ranking: Ranking) -> list[str]:
     """Say whether random weights are among the best, which means that nothing learned shows."""
-    if all(map(ranking.is_random, range(len(ranking.candidates)))):
+    if _all_random(ranking):
         return ["No pretrained candidate was measured, so nothing is said about whether pretraining helps."]
     if not ranking.decides or not (among := [index for index in ranking.kept if ranking.is_random(index)]):
         return []
@@ -138,7 +142,7 @@ def _next(ranking: Ranking) -> str:
         return (
             "Next: fine-tune them with --mode linear, which solves for a head in seconds, or let `medtransfer race` compare them."
         )
-    if all(map(ranking.is_random, range(len(ranking.candidates)))):
+    if _all_random(ranking):
         return "Next: rank pretrained candidates beside them."
     if not ranking.decides:
         last = "take the last checkpoint of each pretraining, or " if ranking.baselines["last checkpoint"] else ""
