@@ -10,7 +10,7 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows, best_text, judged_rows, maybe, pruned_rows, rank_text
+from medtransfer.rank.tables import baseline_rows, best_text, best_word, judged_rows, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import feature_maps, html, pruning_text
 from medtransfer.report.format import share
@@ -44,7 +44,7 @@ def _explain(ranking: Ranking) -> str:
         return text
     return (
         f"{text} Intervals cover about {share(ranking.confidence)} and come from leaving out blocks of patients, the same for "
-        "every candidate. Those that may be the best, “maybe”, cannot be distinguished from it: no other candidate is better by "
+        "every candidate. Those that may be the best, “maybe”, cannot be distinguished from it (“likely”: it is the only one): no other candidate is better by "
         "a one-sided test of their difference, corrected for the number of candidates. So one that varies much from patient to "
         "patient may stay in question below one that does not."
     )
@@ -80,7 +80,7 @@ def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
         whisker = html.whisker(float(values[index]), known, float(min(bounds)), float(max(bounds)))
     return {
         score_label(ranking.by): float(values[index]), "interval": whisker,
-        "P(best)": best_text(standing, index), "best?": maybe(standing, index),
+        "P(best)": best_text(standing, index), "best?": best_word(standing, index),
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from medtransfer.rank.judged import judge
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
-from medtransfer.report.format import between, probability
+from medtransfer.report.format import best_words, between, probability
 from medtransfer.selectors.score_names import score_label
 
 LEAST = 1e-9  # probability in place of none of the draws
@@ -62,7 +62,7 @@ def overview_rows(ranking: Ranking) -> list[Row]:
             row |= {
                 score_label(ranking.by): float(ranking.values(ranking.by)[index]),
                 "interval": between(interval) if np.isfinite(interval).all() else "–",
-                "P(best)": best_text(standing, index), "best?": maybe(standing, index),
+                "P(best)": best_text(standing, index), "best?": best_word(standing, index),
             }  # fmt: skip
         row |= {f"# {score_label(name)}": rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
         rows.append(row)
@@ -75,9 +75,11 @@ def best_text(standing: Standing, index: int) -> str:
     return probability(max(value, LEAST)) if np.isfinite(value) else "–"
 
 
-def maybe(standing: Standing, index: int) -> str:
-    """Return whether a candidate may be the best."""
-    return "maybe" if standing.kept[index] else "no"
+def best_word(standing: Standing, index: int) -> str:
+    """Say whether a candidate is the best; a dash where it has no value or no interval, so that it is compared with none."""
+    known = np.isfinite(standing.low)
+    kept = [bool(kept) if defined else None for kept, defined in zip(standing.kept, known, strict=True)]
+    return best_words(kept)[index]
 
 
 def rank_text(ranking: Ranking, name: str, index: int) -> str:

@@ -58,6 +58,18 @@ def probability(value: float | None) -> str:
     return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
+def best_words(unbeaten: Sequence[bool | None]) -> list[str]:
+    """Say of each candidate whether it is the best, from whether another is better; a dash where that is not tested.
+
+    "likely" is the only one that no other beats, where all are compared; "maybe" is one of several. One that is alone is compared
+    with nothing.
+    """
+    if len(unbeaten) < 2:
+        return ["–"] * len(unbeaten)
+    kept = "likely" if unbeaten.count(True) == 1 and None not in unbeaten else "maybe"
+    return ["–" if one is None else (kept if one else "no") for one in unbeaten]
+
+
 def listed(names: Sequence[str]) -> str:
     """List names in a sentence, at most MOST_NAMED of them."""
     shown, rest = list(names[:MOST_NAMED]), len(names) - MOST_NAMED

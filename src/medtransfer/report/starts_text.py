@@ -7,7 +7,7 @@ from typing import Any
 from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.starts import Compared, StartComparison
 from medtransfer.analysis.time_to_reach import SHARE
-from medtransfer.report.format import epochs, listed, number, percent, probability, signed
+from medtransfer.report.format import best_words, epochs, listed, number, percent, probability, signed
 from medtransfer.wording import counted
 
 HEADING = "Initialisations compared"
@@ -63,15 +63,16 @@ def _in_sentence(row: Compared) -> str:
 
 def table_rows(comparison: StartComparison) -> list[Row]:
     """Return one row per initialisation, from the best to the worst, for people."""
-    return [_row(row, comparison) for row in comparison.rows]
+    words = best_words([row.unbeaten for row in comparison.rows])
+    return [_row(row, comparison, word) for row, word in zip(comparison.rows, words, strict=True)]
 
 
-def _row(row: Compared, comparison: StartComparison) -> Row:
+def _row(row: Compared, comparison: StartComparison, best: str) -> Row:
     tests, interval = row.tests, row.gain_interval
     bounds = "" if interval is None else f" ({signed(interval[0])} to {signed(interval[1])})"
     return {
         "start": row.start.name, comparison.metric.label: number(row.mean) + ("" if row.std is None else f" ± {row.std:.3f}"),
-        "n": len(row.start.values), "best?": "–" if row.unbeaten is None else ("maybe" if row.unbeaten else "no"),
+        "n": len(row.start.values), "best?": best,
         "above reference": "reference" if row.gain is None else signed(row.gain) + bounds,
         "p (t)": probability(tests.student if tests else None), "p (Welch)": probability(tests.welch if tests else None),
         "p Holm": probability(tests.holm if tests else None), "p (ranks)": probability(tests.mann_whitney if tests else None),
@@ -111,7 +112,7 @@ def explain(comparisons: Sequence[StartComparison], confidence: float, margin: f
         f"gain is the mean difference over shared seeds with its {100 * confidence:g} % interval (Student’s t). The tests take the "
         "samples as independent: t with one variance, as papers do, Welch’s, and the exact rank-sum test; Holm corrects Welch’s "
         f"for all starts of a target; g is Hedges’ effect size; “p equal” is small where the means differ by less than {margin:g}. "
-        f"“Best? maybe”: no other start is better by a one-sided t test at {percent(1 - confidence)}, corrected for their number, "
+        f"“Best? maybe” (“likely” if it is the only one): no other start is better by a one-sided t test at {percent(1 - confidence)}, corrected for their number, "
         "with variances that are shrunk towards each other and, where all starts have the same seeds, without what a seed adds to "
         "all of them: it may tell apart what the tests of the table, which ignore that, do not. "
         "Repetitions are seeds: they do not say what other patients would give."

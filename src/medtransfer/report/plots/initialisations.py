@@ -19,7 +19,7 @@ from medtransfer.wording import counted
 WIDTH, NAMES, ROW, LINE, HEAD, FLOOR = 620, 240, 19, 12, 26, 38  # px: of all, of names, rows, further lines, heading and axis
 LETTERS = 40  # of a line of a name
 MOST_COMPARISONS, MOST_ROWS, MOST_OF_ALL = 12, 15, 75  # rows of a comparison, and of all in a file
-CAPTION = "Rings are results, dots their means with one standard deviation to both sides; hollow ones are not the best."
+CAPTION = "Grey: results. Blue: their means with one standard deviation to both sides; white inside where another is better."
 
 
 def initialisations(comparison: StartComparison) -> Markup:
@@ -32,7 +32,7 @@ def initialisations(comparison: StartComparison) -> Markup:
 def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD) -> None:
     """Draw a row per initialisation, at most MOST_ROWS: a ring per result, and the mean with one standard deviation to both sides.
 
-    Filled means may be the best; hollow ones are not, since another is better. Above the rows are `head` pixels for a heading.
+    Means filled with blue may be the best; white ones are not, since another is better. Above the rows are `head` pixels for a heading.
     """
     rows, height = comparison.rows[:MOST_ROWS], _height(comparison, head)
     heights = [ROW + LINE * name.count("\n") for name in _names(comparison)]
