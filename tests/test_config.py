@@ -71,7 +71,7 @@ def test_a_size_is_a_number_of_images_or_a_share(size: Any) -> None:
 def test_all_errors_are_named_at_once() -> None:
     errors = message({
         "score.level": 0, "finetune.seed": -1, "finetune.foo": 3, "study.targets": ["sample", "nowhere"],
-        "pretrain.checkpoints": [1, 99], "finetune.mode": "half", "prepare.targets.sample.size": [64],
+        "pretrain.checkpoints": [1, 99], "finetune.mode": "half", "prepare.targets.sample.size": [64, 64, 3],
     })  # fmt: skip
     assert errors.startswith("7 errors in the command line: ")
     for part in (
@@ -80,11 +80,17 @@ def test_all_errors_are_named_at_once() -> None:
         "finetune.foo: is not a known key",
         "pretrain: checkpoints [99] come after the last of 10 epochs",
         "finetune.mode names the mode 'half', known are decoder, full",
-        "prepare.targets.sample.size.1: is missing",
+        "prepare.targets.sample.size: must be of at most 2 entries (got [64, 64, 3])",
         "study.targets names the target 'nowhere', known are sample, sample-lungs, sample-retina",
     ):
         assert part in errors
     assert "\n" not in errors
+
+
+@pytest.mark.parametrize("size", [64, [64], [64, 64]])
+def test_a_single_number_is_both_sides_of_a_square(size: int | list[int]):
+    params = load_params((DEFAULTS,), {"prepare.targets.sample.size": size, "rank.size": size})
+    assert params.prepare.targets["sample"].size == params.rank.size == (64, 64)
 
 
 def test_only_the_sources_of_errors_are_named(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ VALUE_ROWS: list[Row] = [
         ("study.seeds", [-1]), ("study.seeds", [1.5]), ("study.targets", [["heart"]]), ("samples.patients", 0),
         ("samples.seed", 10**40), ("prepare.target", "../../etc"), ("prepare.target", "a\n"), ("prepare.target", "a" * 300),
         ("prepare.targets", []), ("prepare.targets.heart.subset", "perhaps"), ("prepare.targets.heart.validation", -0.1),
-        ("prepare.targets.heart.size", 32), ("prepare.targets.heart.options", [1]), ("prepare.out", ""),
+        ("prepare.targets.heart.size", [32, 32, 3]), ("prepare.targets.heart.options", [1]), ("prepare.out", ""),
         ("prepare.out", "split.csv"),
         ("prepare.out", "split.csv/below"), ("prepare.out", "a\0b"), ("pretrain.lr", float("nan")), ("pretrain.lr", float("inf")),
         ("pretrain.lr", -1), ("pretrain.lr", True), ("pretrain.lr", None), ("pretrain.epochs", 0), ("pretrain.epochs", True),

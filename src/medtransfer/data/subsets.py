@@ -18,9 +18,10 @@ def count_of(size: float, available: int) -> int:
     """
     count = size if isinstance(size, int) else int((Decimal(repr(size)) * available).quantize(Decimal(1), ROUND_HALF_UP))
     if not 0 < count <= available:
+        got = size if size == count else f"{size}, which is {count}"
         raise InputError(
-            f"expected finetune.size to be from 1 to the {available} training images that are left, but got {size}, which is "
-            f"{count}; change it"
+            f"expected finetune.size to be from 1 to the {available} training images that are left, but got {got}; it is a number "
+            "of images, or a share of them, and not their sides"
         )
     return count
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from medtransfer.config.schema.values import BelowOne, Defined, Name, NonNegative, Out, Pixels, Place, Positive, Section
+from medtransfer.config.schema.values import BelowOne, Defined, Name, NonNegative, Out, Place, Positive, Section, Sides
 
 
 class Samples(Section):
@@ -27,7 +27,7 @@ class NewTarget(Section):
 
     reader: Name
     """reader of the raw dataset"""
-    size: tuple[Pixels, Pixels]
+    size: Sides
     """(height, width) of the stored images"""
     subset: bool
     """true: fewer images than the official counts are expected"""

@@ -12,12 +12,12 @@ from medtransfer.config.schema.values import (
     Name,
     NonNegative,
     Out,
-    Pixels,
     Place,
     Pooling,
     Positive,
     Rate,
     Section,
+    Sides,
     Whole,
 )
 
@@ -105,7 +105,7 @@ class Rank(Section):
     """folder of their masks; null: none, which leaves out every indicator that needs labels"""
     options: dict[str, Any]
     """options of the folder reader for images and masks, such as {group: '(case[0-9]+)_'}"""
-    size: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+    size: Sides
     """(height, width) that images and masks are resized to"""
     candidates: list[Place]
     """timm names, files and folders of checkpoints, FILE@ARCHITECTURE, random; empty: those of the study, and installed weights"""

@@ -52,6 +52,12 @@ def _read_size(value: Any) -> Any:
     raise ValueError("must be a number of images from 1 on, a share of them such as 0.05 or 5%, or null for all")
 
 
+def _read_sides(value: Any) -> Any:
+    """Read a single number as both sides of a square."""
+    single = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return (single, single) if isinstance(single, int) else value
+
+
 MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # largest integer; longest side of a picture; most workers
 MOST_MARGINS = 10_000  # in a search
 Whole = Annotated[int, BeforeValidator(_no_bool), Field(le=MOST)]
@@ -60,6 +66,7 @@ Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]
 Below = Annotated[Whole, Field(lt=0, ge=-MOST)]
 Pixels = Annotated[Positive, Field(le=MOST_PIXELS)]
+Sides = Annotated[tuple[Pixels, Pixels], BeforeValidator(_read_sides)]  # (height, width); a single number: both
 AtLeastZero = Annotated[Real, Field(ge=0)]
 Probability = Annotated[Real, Field(ge=0, le=1)]
 BelowOne = Annotated[Real, Field(ge=0, lt=1)]
