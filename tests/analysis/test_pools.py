@@ -46,10 +46,22 @@ def test_only_the_described_study_is_judged_and_the_rest_is_counted(workplace: P
     pools, left = collect(SETTING, described=Described("prot1"))
     assert [pool.digests["protocol"] for pool in pools] == ["prot1"]
     assert left == [
-        "8 fine-tunings are not of the study that the parameters describe (they differ in protocol); `--all` judges them too"
+        "8 fine-tunings are not of the study that the parameters describe (they differ in protocol); "
+        "`medtransfer report --all` judges them too"
     ]
     both, left = collect(SETTING)
     assert (len(both), left) == (2, [])
+
+
+def test_the_settings_in_which_other_fine_tunings_differ_are_named(workplace: Path) -> None:
+    recipe = {"lr": "0.05", "power": "0.9", "batch_size": "8", "clip_grad": "None", "ema_decay": "None"}
+    add_dice(**recipe)
+    add_dice(protocol="prot2", **{**recipe, "lr": "0.02"})
+    add_dice(protocol="prot3", **dict.fromkeys(recipe, "1"))
+    _, (left,) = collect(SETTING, described=Described("prot1", recipe=recipe))
+    assert "16 fine-tunings" in left and "(they differ in protocol: " in left
+    assert "finetune.lr 0.02 instead of 0.05" in left
+    assert "finetune.lr 1 instead of 0.05, finetune.power 1 instead of 0.9, finetune.batch_size 1 instead of 8, 2 more" in left
 
 
 def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:

@@ -8,6 +8,8 @@ from medtransfer.tracking import StoredRun
 
 EVALUATED = "evaluate"  # param of a fine-tuning: the samples that its metrics are of
 
+MOST_SETTINGS = 3  # that a message names
+
 
 def is_tested(run: StoredRun) -> bool:
     """Return whether the metrics of a fine-tuning are of test samples, not of the validation samples that a race looks at."""
@@ -26,6 +28,7 @@ class Described:
             of the study.
         names: names that the parameters define, by field (`target`, `encoder`, `origin`); other fields are not compared.
         every_epoch: whether the study fine-tunes all checkpoints, so that one that is only scored is missing.
+        recipe: params of the fine-tunings, as the store has them, that the protocol is the digest of; for messages alone.
     """
 
     protocol: str
@@ -34,6 +37,7 @@ class Described:
     seeded: frozenset[str] = frozenset()
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
     every_epoch: bool = True
+    recipe: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def values(self) -> list[Any]:
@@ -55,3 +59,12 @@ class Described:
         differing = [name for name, digest in known.items() if digest is not None and fields[name] != digest]
         unknown = [name for name, names in self.names.items() if fields[name] not in names]
         return (*differing, *(["pretraining seed"] if fields["origin"] in self.seeded else []), *unknown)
+
+    def settings_of(self, params: Mapping[str, str]) -> str:
+        """Name the params of a fine-tuning by another protocol that differ from the recipe; empty where none is known to."""
+        differing = [
+            f"finetune.{name} {params[name]} instead of {value}"
+            for name, value in self.recipe.items() if params.get(name, value) != value
+        ]  # fmt: skip
+        more = [f"{len(differing) - MOST_SETTINGS} more"] if len(differing) > MOST_SETTINGS else []
+        return ", ".join([*differing[:MOST_SETTINGS], *more])

@@ -29,6 +29,7 @@ VIEWS = (*(one.name for one in fields(ViewSettings)), "tf32")  # params of a sco
 UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason, from the most to the least specific
     "no_source_head": "there is no source head", "nonfinite": "its features are not finite", "undefined": "it is not defined there",
 }  # fmt: skip
+MOST_PROTOCOLS = 3  # that a message tells the settings of
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
@@ -134,14 +135,24 @@ def _of_study(
     if not left:
         return kept, []
     names = ", ".join(dict.fromkeys(name for key in left for name in differing[key]))
+    if settings := _settings({runs[0].params["protocol"]: runs[0] for runs in map(tuned.__getitem__, left)}, described):
+        names = f"{names}: {settings}"
     count = sum(len(tuned[key]) for key in left)
     text = f"{count} fine-tunings are not of the study that the parameters describe (they differ in {names})"
     if not kept:
         raise InputError(
             f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
-            "`medtransfer finetune --study`, or judge everything in the store with `medtransfer report --all`"
+            "`medtransfer finetune --study`, set the parameters as they were, or judge everything in the store with `medtransfer "
+            "report --all`"
         )
-    return kept, [f"{text}; `--all` judges them too"]
+    return kept, [f"{text}; `medtransfer report --all` judges them too"]
+
+
+def _settings(by_protocol: Mapping[str, StoredRun], described: Described) -> str:
+    """Name the settings in which fine-tunings by other protocols differ from the study; of many protocols those of the first."""
+    others = [run for protocol, run in by_protocol.items() if protocol != described.protocol][:MOST_PROTOCOLS]
+    whole = [tracking.find_finished("finetune", run.tags[tracking.CELL]) for run in others]
+    return "; ".join(filter(None, (described.settings_of(run.params) for run in whole if run)))
 
 
 def _scores(

@@ -44,9 +44,9 @@ def _explain(ranking: Ranking) -> str:
         return text
     return (
         f"{text} Intervals cover about {share(ranking.confidence)} and come from leaving out blocks of patients, the same for "
-        "every candidate. Those that may be the best, “maybe”, cannot be distinguished from it (“likely”: it is the only one): no other candidate is better by "
-        "a one-sided test of their difference, corrected for the number of candidates. So one that varies much from patient to "
-        "patient may stay in question below one that does not."
+        "every candidate. Those that may be the best, “maybe”, cannot be distinguished from it (“likely”: it is the only one): no "
+        "other candidate is better by a one-sided test of their difference, corrected for the number of candidates. So one that "
+        "varies much from patient to patient may stay in question below one that does not."
     )
 
 

@@ -112,9 +112,10 @@ def explain(comparisons: Sequence[StartComparison], confidence: float, margin: f
         f"gain is the mean difference over shared seeds with its {100 * confidence:g} % interval (Student’s t). The tests take the "
         "samples as independent: t with one variance, as papers do, Welch’s, and the exact rank-sum test; Holm corrects Welch’s "
         f"for all starts of a target; g is Hedges’ effect size; “p equal” is small where the means differ by less than {margin:g}. "
-        f"“Best? maybe” (“likely” if it is the only one): no other start is better by a one-sided t test at {percent(1 - confidence)}, corrected for their number, "
-        "with variances that are shrunk towards each other and, where all starts have the same seeds, without what a seed adds to "
-        "all of them: it may tell apart what the tests of the table, which ignore that, do not. "
+        "“Best? maybe” (“likely” if it is the only one): no other start is better by a one-sided t test at "
+        f"{percent(1 - confidence)}, corrected for their number, with variances that are shrunk towards each other and, where all "
+        "starts have the same seeds, without what a seed adds to all of them: it may tell apart what the tests of the table, which "
+        "ignore that, do not. "
         "Repetitions are seeds: they do not say what other patients would give."
     )
     if any(">" in row.start.origin for one in comparisons for row in one.rows):

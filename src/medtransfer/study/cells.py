@@ -1,6 +1,7 @@
 """What a study consists of: its pretrainings, their epochs and the cells to fine-tune, and the parameters of a part."""
 
 import logging
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,7 +141,9 @@ def described(params: Params) -> "Described":
     names: dict[str, Collection[str]] = {
         "target": params.prepare.targets, "encoder": params.pretrain.encoders, "origin": params.pretrain.origins,
     }  # fmt: skip
-    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded, names, params.study.epochs == "all")
+    protocol = Protocol.of(params.finetune)
+    recipe = {name: str(value) for name, value in asdict(protocol).items()}
+    return Described(protocol.key, data, pretraining, seeded, names, params.study.epochs == "all", recipe)
 
 
 def is_sample(params: Params, root: Path) -> bool:

@@ -32,7 +32,7 @@ def initialisations(comparison: StartComparison) -> Markup:
 def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD) -> None:
     """Draw a row per initialisation, at most MOST_ROWS: a ring per result, and the mean with one standard deviation to both sides.
 
-    Means filled with blue may be the best; white ones are not, since another is better. Above the rows are `head` pixels for a heading.
+    Means filled with blue may be the best; white ones are not. Above the rows are `head` pixels for a heading.
     """
     rows, height = comparison.rows[:MOST_ROWS], _height(comparison, head)
     heights = [ROW + LINE * name.count("\n") for name in _names(comparison)]
