@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.evidence.rows import row, weights
 
 from medtransfer import tracking
-from medtransfer.analysis.rankings import pruned_so_far
+from medtransfer.analysis.rankings import outcomes_of, pruned_so_far
 from medtransfer.hashing import digest
 
 NAMES = "abcd"
@@ -43,6 +44,16 @@ def test_rankings_are_judged_by_what_fine_tuning_gave(workplace: Path) -> None:
     assert (found.tis, found.worst, found.blind_loss) == (pytest.approx((0.6 / 0.8 + 1) / 2), pytest.approx(0.75), 0.5)
     assert pruned_so_far("ridge", 3, 0.1, evidence, 0.95) is None
     assert pruned_so_far("logme", 3, 0.1, [], 0.95) is None
+
+
+def test_the_recipe_of_the_parameters_counts_if_no_other_has_more_candidates():
+    a, b, c = outcomes("moon", (0.1, 0.2), protocol="a"), outcomes("moon", (0.3, 0.4), protocol="b"), outcomes("moon", (0.5,) * 3)
+    weights, data, mode, metric = [one.weights for one in c], c[0].data, c[0].mode, c[0].metric
+    means, seeds, protocol = outcomes_of(weights, data, mode, metric, [*a, *b], "b")
+    assert (means[:2].tolist(), seeds, protocol) == ([0.3, 0.4], a[0].seeds, "b") and np.isnan(means[2])
+    assert outcomes_of(weights, data, mode, metric, [*b, *a])[2] == "a"
+    assert outcomes_of(weights, data, mode, metric, [*a, *b, *c], "b")[2] == c[0].protocol
+    assert outcomes_of(weights, data, mode, metric, [])[2] == ""
 
 
 @pytest.mark.parametrize("other", [{"settings": "other"}, {"images": 10}])

@@ -355,6 +355,7 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
     import_evidence(known, Path("evidence"))
     text = run_study(params)
     shutil.rmtree("evidence")
+    assert "on this target gave, by another recipe than that of the parameters:" in (tmp_path / "rank/again/ranking.md").read_text()
     table = {row["way of choosing"]: row for row in rows(tmp_path, "judged.csv")}
     last, chance = table["last checkpoint"], table["any candidate, on average"]
     assert float(last["tis"]) == pytest.approx((0.7 / 0.8 + 1) / 2) and float(last["lowest_tis"]) == pytest.approx(0.7 / 0.8)

@@ -1,6 +1,6 @@
 """Rankings of the tracking store whose candidates were fine-tuned on the same target, too: how often pruning loses the winner."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +17,9 @@ SHARED = ("target", "data", "mode", "images")  # params that the candidates of a
 
 
 def outcomes_of(
-    weights: Sequence[str], data: str, mode: str, metric: str, evidence: Sequence[EvidenceRow]
-) -> tuple[NDArray[np.float64], int]:  # fmt: skip
-    """Return the mean outcome of each candidate, (C,), NaN where unknown, and the least number of seeds.
+    weights: Sequence[str], data: str, mode: str, metric: str, evidence: Sequence[EvidenceRow], preferred: str = ""
+) -> tuple[NDArray[np.float64], int, str]:  # fmt: skip
+    """Return the mean outcome of each candidate, (C,), NaN where unknown, the least number of seeds, and the protocol.
 
     Args:
         weights: SHA-256 of the candidates' weights.
@@ -27,12 +27,14 @@ def outcomes_of(
         mode: mode of transfer.
         metric: name of the outcome.
         evidence: results; of the protocols that were used on this target the one with most candidates counts.
+        preferred: protocol that counts if no other has more.
     """
     known = [row for row in evidence if (row.data, row.mode, row.metric) == (data, mode, metric) and row.weights in weights]
-    protocols = sorted({row.protocol for row in known}, key=lambda name: (-sum(row.protocol == name for row in known), name))
-    chosen = {row.weights: row for row in known if row.protocol == protocols[0]}
+    candidates = Counter(row.protocol for row in known)
+    protocol = min(candidates, key=lambda name: (-candidates[name], name != preferred, name), default="")
+    chosen = {row.weights: row for row in known if row.protocol == protocol}
     means = np.array([chosen[one].mean if one in chosen else np.nan for one in weights])
-    return means, min((row.seeds for row in chosen.values()), default=0)
+    return means, min((row.seeds for row in chosen.values()), default=0), protocol
 
 
 def pruned_so_far(
@@ -71,7 +73,7 @@ def _judge(
     if not metrics:
         return None
     metric = metrics[min(metrics)]
-    means, _ = outcomes_of(list(scores), data, mode, metric.name, evidence)
+    means, *_ = outcomes_of(list(scores), data, mode, metric.name, evidence)
     values, known = score_sign(indicator) * np.array(list(scores.values())), np.isfinite(means)
     if known.sum() < LEAST or means[known].max() <= metric.floor(least) or not np.isfinite(values[known]).any():
         return None

@@ -13,6 +13,7 @@ from medtransfer.analysis.history import History, history
 from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
+from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
@@ -91,8 +92,10 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
         labelled=target.info.task in IMAGE_TASKS,
     )  # fmt: skip
     weights = [record.weights for record in records]
-    outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
-    ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=_metric(target).floor(params.report.least))
+    metric, recipe = _metric(target), Protocol.of(params.finetune).key
+    outcomes, seeds, protocol = outcomes_of(weights, target.info.fingerprint, ranking.mode, metric.name, evidence, recipe)
+    known = {"outcomes": outcomes.tolist(), "seeds": seeds, "other_recipe": protocol not in {"", recipe}}
+    ranking = replace(ranking, **known, least=metric.floor(params.report.least))
     maps = {job.name: map_file(Path(job.record)) for job in jobs}
     pages = _write(ranking, target, params, maps)
     return Assessed(ranking, [*pages, *(Path(job.record) for job in jobs), *(path for path in maps.values() if path.exists())])

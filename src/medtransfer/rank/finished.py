@@ -10,6 +10,7 @@ from medtransfer.config import Params
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.environment import code_digest
 from medtransfer.errors import InputError
+from medtransfer.finetune.protocol import Protocol
 from medtransfer.hashing import digest
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.rank.candidates import Candidate
@@ -42,7 +43,8 @@ def request_of(
     sections += [scoring(params).model_dump(mode="json", exclude=NOT_IN_SCORES)]
     return digest([
         code_digest(), RankedCandidate.form(), sections, list(INDICATORS) if ALL in params.rank.indicators else [],
-        [params.finetune.mode, report.confidence, report.draws, report.seed, report.least, params.race.eta, repeated_options()],
+        [params.finetune.mode, Protocol.of(params.finetune).key, report.confidence, report.draws, report.seed, report.least],
+        [params.race.eta, repeated_options()],
         [asdict(candidate) for candidate in candidates], weights, asdict(target), [asdict(row) for row in evidence],
     ])  # fmt: skip
 

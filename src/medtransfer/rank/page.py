@@ -10,7 +10,7 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows, best_text, best_word, judged_rows, pruned_rows, rank_text
+from medtransfer.rank.tables import OTHER_RECIPE, baseline_rows, best_text, best_word, judged_rows, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import feature_maps, html, pruning_text
 from medtransfer.report.format import share
@@ -122,7 +122,7 @@ def _judged(ranking: Ranking) -> list[Markup]:
         return []
     text = (
         f"The store or imported evidence knows what fine-tuning {rows[0]['candidates']} of these candidates on this target gave "
-        f"({rows[0]['seeds']} seeds or more). TIS: outcome of the chosen candidate, as a fraction of the best one's. Kendall: with "
+        f"({rows[0]['seeds']} seeds or more{f', by {OTHER_RECIPE}' if ranking.other_recipe else ''}). TIS: outcome of the chosen candidate, as a fraction of the best one's. Kendall: with "
         "the outcome, beside its standard deviation for unrelated rankings. On the target that is judged this is hindsight."
     )
     return [

@@ -16,6 +16,7 @@ from medtransfer.report.format import best_words, between, probability
 from medtransfer.selectors.score_names import score_label
 
 LEAST = 1e-9  # probability in place of none of the draws
+OTHER_RECIPE = "another recipe than that of the parameters"  # of the outcomes
 Row = dict[str, Any]
 
 
@@ -147,7 +148,8 @@ def terminal(ranking: Ranking) -> str:
 
 def _judged(ranking: Ranking) -> list[str]:
     rows = [{name: value for name, value in row.items() if name != "takes"} for row in judged_rows(ranking)]
-    return [f"What fine-tuning the same candidates on this target gave:\n\n{as_markdown(rows)}"] if rows else []
+    by = f", by {OTHER_RECIPE}" if ranking.other_recipe else ""
+    return [f"What fine-tuning the same candidates on this target gave{by}:\n\n{as_markdown(rows)}"] if rows else []
 
 
 def _history(ranking: Ranking, index: int) -> Row:
