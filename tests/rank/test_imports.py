@@ -24,4 +24,8 @@ def test_the_snippet_of_a_timm_model_loads(
     section = load([Path("imported.yaml")]).pretrain
     assert {"build": "timm", "name": model}.items() <= section.encoders[imports.encoder_key(name)].model_dump().items()
     assert section.origins["imagenet"].kind == kind
-    assert f"checkpoints/{imports.encoder_key(name)}-imagenet as a candidate" in imports.timm_steps(name)
+    key = imports.encoder_key(name)
+    assert f"takes the candidate checkpoints/{key}-imagenet" in imports.timm_steps(name)
+    command = f"finetune --params imported.yaml --encoder {key} --origin imagenet --epoch 0,300"
+    assert command in imports.timm_steps(name)
+    load([Path("imported.yaml")], {"finetune.encoder": key, "finetune.origin": "imagenet", "finetune.epoch": 300})

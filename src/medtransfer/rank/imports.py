@@ -42,10 +42,12 @@ def encoder_key(name: str) -> str:
 
 
 def timm_steps(name: str) -> str:
-    """Return the steps from a timm model to a candidate of `race`."""
+    """Return the steps from a timm model to fine-tunings, or to a candidate of `race`."""
     key = encoder_key(name)
+    series = f"--params imported.yaml --encoder {key} --origin imagenet"
     file = "" if find_installed(name) else ", with the file and the data of its weights as they are"
     return (
-        f"write `{timm_snippet(name)}` to imported.yaml{file}, run `medtransfer pretrain --params imported.yaml --encoder {key} "
-        f"--origin imagenet`, and name checkpoints/{key}-imagenet as a candidate of `medtransfer race` (docs/how-to/weights.md)"
+        f"write `{timm_snippet(name)}` to imported.yaml{file}, and run `medtransfer pretrain {series}`; then `medtransfer finetune "
+        f"{series} --epoch 0,300` trains from it and from random weights, and `medtransfer race` takes the candidate "
+        f"checkpoints/{key}-imagenet (docs/how-to/weights.md)"
     )
