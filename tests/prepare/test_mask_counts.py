@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.mask_counts import check_masks, count_masks
+from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
 
 EXAMPLES = {"train": "a.png", "validation": "b.png", "test": "c.png"}
 
@@ -12,12 +12,12 @@ EXAMPLES = {"train": "a.png", "validation": "b.png", "test": "c.png"}
 def test_empty_and_full_masks_are_counted_by_hand() -> None:
     pixels = np.array([[4, 0, 0], [0, 4, 0], [0, 2, 2], [3, 0, 1], [0, 0, 0]])  # of 2x2 masks; the last holds no known label
     assert count_masks(pixels, ["train", "train", "train", "test", "test"], ["cyst", "solid"]) == [
-        {"split": "train", "class": "cyst", "masks": 3, "empty": 1, "full": 1},
-        {"split": "train", "class": "solid", "masks": 3, "empty": 2, "full": 0},
-        {"split": "train", "class": "any class", "masks": 3, "empty": 1, "full": 2},
-        {"split": "test", "class": "cyst", "masks": 2, "empty": 2, "full": 0},
-        {"split": "test", "class": "solid", "masks": 2, "empty": 1, "full": 0},
-        {"split": "test", "class": "any class", "masks": 2, "empty": 1, "full": 0},
+        {"split": "train", "class": "cyst", "masks": 3, "empty": 1, "full": 1, "share": 0.5},
+        {"split": "train", "class": "solid", "masks": 3, "empty": 2, "full": 0, "share": 0.166667},
+        {"split": "train", "class": "any class", "masks": 3, "empty": 1, "full": 2, "share": 0.666667},
+        {"split": "test", "class": "cyst", "masks": 2, "empty": 2, "full": 0, "share": 0.0},
+        {"split": "test", "class": "solid", "masks": 2, "empty": 1, "full": 0, "share": 0.25},
+        {"split": "test", "class": "any class", "masks": 2, "empty": 1, "full": 0, "share": 0.25},
     ]
 
 
@@ -38,7 +38,19 @@ def rows(held: dict[str, int], masks: int = 40, full: int = 0) -> list[dict[str,
     ],
 )
 def test_rare_labels_are_named(held: dict[str, int], full: int, warnings: list[str]) -> None:
-    assert check_masks(rows(held, full=full), EXAMPLES) == warnings
+    assert [warning for warning in check_masks(rows(held, full=full), EXAMPLES) if "inverted" not in warning] == warnings
+
+
+def test_an_only_class_with_most_of_the_pixels_may_be_the_background() -> None:
+    inverted = count_masks(np.array([[1, 3], [2, 2]]), ["train", "test"], ["cyst"])
+    (warning,) = check_masks(inverted, EXAMPLES)
+    assert warning.startswith(
+        "75.0 % of the pixels of the training masks are 'cyst'; if that is the background, the masks are inverted"
+    )
+    assert check_masks(count_masks(np.array([[2, 2], [1, 3]]), ["train", "test"], ["cyst"]), EXAMPLES) == []
+    scenes = count_masks(np.array([[0, 3, 1], [1, 2, 1]]), ["train", "test"], ["road", "sky"])
+    assert check_masks(scenes, EXAMPLES) == []
+    assert describe_shares(scenes) == "of the pixels of the train masks: road 75.0 %, sky 25.0 %"
 
 
 def test_a_class_that_no_mask_holds_is_named_once() -> None:

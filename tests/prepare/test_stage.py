@@ -162,14 +162,20 @@ def test_empty_masks_are_refused(where: str, run: Run, copy: Callable[[str], Pat
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_empty_and_full_masks_are_written_down(run: Run) -> None:
+def test_empty_and_full_masks_are_written_down(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "medtransfer")
     prepared = run("acdc")
+    assert "; of the pixels of the train masks: RV cavity " in caplog.text
     rows = (prepared.folder / "mask_counts.csv").read_text().splitlines()
     held = [prepared.masks[prepared.samples("test")["row"]] == label for label in (1, 2, 3)]
     expected = [
         f"test,{name},10,{10 - int(mask.any(axis=(1, 2)).sum())},0" for name, mask in zip(prepared.info.classes, held, strict=True)
     ]
-    assert rows[0] == "split,class,masks,empty,full" and rows[5:8] == expected
+    assert rows[0] == "split,class,masks,empty,full,share"
+    assert [row.rpartition(",")[0] for row in rows[5:8]] == expected
+    pixels = prepared.masks[prepared.samples("test")["row"]]
+    shares = [float(row.rpartition(",")[2]) for row in rows[5:8]]
+    assert shares == pytest.approx([(pixels == label).mean() for label in (1, 2, 3)], abs=1e-6)
 
 
 def test_a_target_of_an_older_reader_is_prepared_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Count the masks of each split that lack a class or are full of it, and refuse masks that say nothing."""
+"""Count the masks of each split that lack a class or are full of it, and its pixels, and refuse masks that say nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,13 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.splits import SPLITS
 
 FEW = 0.05  # share of masks with a class, or with anything else, below which a warning is given
+MOST = 0.5  # share of the pixels that the only class has, above which masks may be inverted
+MOST_NAMED = 6  # classes in a line
 ANY = "any class"
 
 
 def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Count the empty and the full masks of each split, by class and for all classes together.
+    """Count the empty and the full masks and the pixels of each split, by class and for all classes together.
 
     Args:
         pixels: int (N, 1 + classes), how many pixels of each mask have each label; 0 is background.
@@ -21,7 +23,8 @@ def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str
         classes: names of the classes.
 
     Returns:
-        One row per split and class: masks, how many of them are empty (no such pixel) and full (no other pixel).
+        One row per split and class: masks, how many of them are empty (no such pixel) and full (no other pixel), and the share of
+        the class in all labelled pixels.
     """
     of_class = np.column_stack([pixels[:, 1:], pixels[:, 1:].sum(axis=1)])  # (N, classes + 1)
     empty = of_class == 0
@@ -29,9 +32,11 @@ def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str
     rows = []
     for split in (name for name in SPLITS if name in splits):
         inside = np.array([name == split for name in splits])
+        shares = of_class[inside].sum(axis=0) / max(1, pixels[inside].sum())
         for column, name in enumerate([*classes, ANY]):
             counts = {key: int(flags[inside, column].sum()) for key, flags in (("empty", empty), ("full", full))}
-            rows.append({"split": split, "class": name, "masks": int(inside.sum()), **counts})
+            share = round(float(shares[column]), 6)
+            rows.append({"split": split, "class": name, "masks": int(inside.sum()), **counts, "share": share})
     return rows
 
 
@@ -43,7 +48,8 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
         examples: source of a picture of each split, for the message.
 
     Returns:
-        Warnings about classes that no mask holds, that fewer than one mask in twenty holds, or that fill all but as few.
+        Warnings about classes that no mask holds, that fewer than one mask in twenty holds, or that fill all but as few; and about
+        an only class with most of the pixels.
 
     Raises:
         InputError: all masks of the training or the test images are empty, or all are full of one class.
@@ -69,4 +75,17 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
             warnings.append(f"only {held} of {masks} masks in the split {split!r} hold {name!r}")
         if name != ANY and free < FEW * masks:
             warnings.append(f"only {free} of {masks} masks in the split {split!r} hold anything but {name!r}")
+    only = [row for row in rows if row["split"] == "train" and row["class"] != ANY]
+    if len(only) == 1 and only[0]["share"] > MOST:
+        warnings.append(
+            f"{100 * only[0]['share']:.1f} % of the pixels of the training masks are {only[0]['class']!r}; if that is the "
+            "background, the masks are inverted: say by the option `labels` which value is which"
+        )
     return warnings
+
+
+def describe_shares(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say which share of the pixels of the first split each class has, of many classes the first."""
+    first = [row for row in rows if row["split"] == rows[0]["split"] and row["class"] != ANY]
+    shares = [f"{row['class']} {100 * row['share']:.1f} %" for row in first[:MOST_NAMED]]
+    return f"of the pixels of the {first[0]['split']} masks: {', '.join(shares)}{', …' if len(first) > MOST_NAMED else ''}"

@@ -18,7 +18,7 @@ from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
 from medtransfer.prepare.label_counts import check_labels, count_labels
-from medtransfer.prepare.mask_counts import check_masks, count_masks
+from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
@@ -108,9 +108,11 @@ def prepare(
             by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
+            shares = ""
             notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
             if scan.labels and scan.labels.file == MASKS_FILE:
-                notes += _write_mask_counts(scan, splits, rows, partial)
+                shares, found = _write_mask_counts(scan, splits, rows, partial)
+                notes += found
             if scan.task in IMAGE_TASKS:
                 notes += _write_label_counts(scan, splits, partial)
             for note in notes:
@@ -132,7 +134,8 @@ def prepare(
                 (partial / DEFINITION).write_text(definition, encoding="utf-8")
         if moved := sum(item.split not in (None, name) for item, name in zip(rows.items, splits, strict=True)):
             log.info("prepare: %d of %d pictures are not in their published split, as the settings say", moved, len(splits))
-        log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
+        held = ", ".join(f"{number} {name}" for name, number in counts.items())
+        log.info("prepare: %s holds %s%s", folder, held, f"; {shares}" if shares else "")
         return PreparedTarget.open(folder)
 
 
@@ -236,11 +239,12 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
     return rows
 
 
-def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> list[str]:
-    """Write how many masks are empty and full, by split and class; return warnings."""
+def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> tuple[str, list[str]]:
+    """Write how many masks are empty and full, by split and class; return which share each class has, and warnings."""
     counts = count_masks(np.stack(rows.pixels), splits, scan.classes)
     (folder / COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
-    return check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
+    warnings = check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
+    return describe_shares(counts), warnings
 
 
 def _write_label_counts(scan: Scan, splits: Sequence[str], folder: Path) -> list[str]:
