@@ -94,7 +94,7 @@ def test_lists_of_names_with_labels(tmp_path: Path) -> None:
         ({"task": "binary"}, "option classes to name the positive class"),
         ({"task": "ordinal"}, "option classes to name the grades"),
         ({"task": "binary", "classes": ["a", "b"]}, "one class, the positive one"),
-        ({"classes": ["a", "z"]}, "images of every class, but there are none of 'z'; there are a, b"),
+        ({"classes": ["a", "z"]}, "images of every class in .*, but there are none of 'z'; there are a, b; check"),
         ({"classes": ["a"]}, "expected images of a, but .* is of 'b'; add it to the option classes, or set `others: leave-out`"),
         ({"classes": ["a", "a"]}, "different names of classes"),
         ({"labels": {"a": "x"}}, "option labels to name the class of 'b'"),

@@ -94,12 +94,17 @@ def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
         assign_splits(TEN, rule, 0.0)
 
 
+def test_a_draw_without_a_seed_is_that_of_seed_0() -> None:
+    assert assign_splits(TEN, {"test": 0.3}, 0.0) == assign_splits(TEN, {"test": 0.3, "seed": 0}, 0.0)
+
+
 @pytest.mark.parametrize(
     ("rule", "validation", "message"),
     [
         ("random", 0.0, "expected `split` to be `official`, .* but got 'random'"),
-        ({"test": 0.2}, 0.0, "expected `split` to be"),
-        ({"test": 1.5, "seed": 0}, 0.0, "the fraction for test to be between 0 and 1, but got 1.5"),
+        ({"seed": 0}, 0.0, "expected `split` to be"),
+        ({"test": 25}, 0.0, "the fraction for test to be between 0 and 1, such as 0.25 for a quarter, but got 25"),
+        ({"test": 1.5, "seed": 0}, 0.0, "the fraction for test to be between 0 and 1, .* but got 1.5"),
         ({"test": True, "seed": 0}, 0.0, "the fraction for test"),
         ({"test": 0.2, "seed": "x"}, 0.0, "seed to be a whole number"),
         ({"test": 0.99, "seed": 0}, 0.0, "groups .* left to train on, but test takes 10 of 10"),

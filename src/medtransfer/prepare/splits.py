@@ -26,7 +26,8 @@ def assign_splits(
     Args:
         items: items of the dataset.
         rule: `official`, `auto` (official, or FIFTH where no image has a published split), `none`, {test: fraction of the groups,
-            seed}, or {file: CSV with the columns source, split}; images that the file does not name keep their published split.
+            seed, 0 where none is given}, or {file: CSV with the columns source, split}; images that the file does not name keep
+            their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
         together: for groups that share images, the group that stands for all of them: a draw takes all or none.
 
@@ -43,8 +44,8 @@ def assign_splits(
         rule = FIFTH if all(item.split is None for item in items) else "official"
     if rule == "official":
         splits = _take_official(items)
-    elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:
-        splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule["seed"], together or {})
+    elif isinstance(rule, Mapping) and {"test"} <= rule.keys() <= {"test", "seed"}:
+        splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule.get("seed", 0), together or {})
     elif isinstance(rule, Mapping) and rule.keys() == {"file"}:
         if not isinstance(rule["file"], str):
             raise InputError(f"expected the path of a CSV file for `split: {{file: <csv>}}`, but got {rule['file']!r}")
@@ -81,7 +82,9 @@ def _draw(
 ) -> list[str]:  # fmt: skip
     """Move a fraction of the training groups to the split `name`: those with the lowest seeded hashes, and their duplicates."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise InputError(f"expected the fraction for {name} to be between 0 and 1, but got {fraction!r}")
+        raise InputError(
+            f"expected the fraction for {name} to be between 0 and 1, such as 0.25 for a quarter, but got {fraction!r}"
+        )
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"expected the split's seed to be a whole number, but got {seed!r}")
     groups = {item.group for item, split in zip(items, splits, strict=True) if split == "train"}

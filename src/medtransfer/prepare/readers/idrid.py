@@ -102,10 +102,13 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
         InputError: the windows would not reach the border.
     """
     for length, name in zip(size, ("height", "width"), strict=True):
-        if length < side or (length - side) % stride:
+        if length < side:
+            raise InputError(f"expected windows no larger than the {name} of `size`, {length}, but got {side} pixels")
+        if beyond := (length - side) % stride:
             raise InputError(
-                f"expected windows of {side} pixels at stride {stride} to fill the {name} {length}, but they do not; "
-                f"choose `size`, `window`, `stride` and `tile` so that {name} - {side} is a multiple of {stride}"
+                f"expected windows of {side} pixels at stride {stride} to fill the {name} {length}, but {beyond} pixels are left; "
+                f"choose a `size` with a {name} of {length - beyond} or {length - beyond + stride}, or other `window`, `stride` and "
+                "`tile`"
             )
     height, width = size
     return tuple(

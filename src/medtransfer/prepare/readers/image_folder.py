@@ -99,7 +99,7 @@ def scan_classes(
     lists = SplitLists(root, chosen)
     if not named:
         raise InputError(f"expected images in class folders of {root}, but there are none; check the layout, `root` and `images`")
-    classes = _list_classes(chosen, {image.name for image in named})
+    classes = _list_classes(chosen, {image.name for image in named}, root)
     left_out: Counter[str] = Counter()
     images = list[LabelledImage]()
     for image in named:
@@ -182,13 +182,14 @@ def _is_in(relative: str, pattern: str) -> bool:
     return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _list_classes(chosen: Mapping[str, Any], names: set[str]) -> tuple[str, ...]:
+def _list_classes(chosen: Mapping[str, Any], names: set[str], root: Path) -> tuple[str, ...]:
     """Return the names of the classes in their order."""
     if chosen["classes"] is not None:
         classes = [composed(name) for name in chosen["classes"]]
         if absent := [name for name in classes if name not in names]:
             raise InputError(
-                f"expected images of every class, but there are none of {absent[0]!r}; there are {', '.join(sorted(names))}"
+                f"expected images of every class in {root}, but there are none of {absent[0]!r}; there are "
+                f"{', '.join(sorted(names))}; check `root`, `classes` and `label`"
             )
         return tuple(classes)
     if len(names) < 2:
