@@ -153,6 +153,9 @@ def test_masks_are_found_by_name(tmp_path: Path) -> None:
     assert find_masks([a], tmp_path / "b.png", "") == {"a": tmp_path / "b.png"}
     with pytest.raises(InputError, match=r"b.png has none named b_gt \(1 such\)"):
         find_masks([a, b], tmp_path, "_gt")
+    Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "b_gt.png")
+    with pytest.raises(InputError, match=r"a.png has none named a_mask \(2 such\); add `--mask-suffix _gt`"):
+        find_masks([a, b], tmp_path, "_mask")
     with pytest.raises(InputError, match="a folder of masks for 2 images"):
         find_masks([a, b], tmp_path / "a_gt.tif", "")
     with pytest.raises(InputError, match="masks of the images at .*none, but it does not exist; correct predict.masks"):

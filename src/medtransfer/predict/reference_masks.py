@@ -1,7 +1,8 @@
 """Reference masks of images: told from images that are to be predicted, found by name, and read onto slices."""
 
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -94,6 +95,13 @@ def _in_mask_folders(images: Sequence[Image]) -> list[Image]:
     return [image for image in images if image.name in inside and belongs(PurePosixPath(image.name).name)]
 
 
+def _fitting_suffixes(images: Sequence[Image], files: Mapping[str, Path]) -> list[str]:
+    """Return the endings, the shortest first, by which every image has a file of its name, other than the image."""
+    first = images[0].name
+    endings = sorted((name.removeprefix(first) for name in files if name.startswith(first)), key=len)
+    return [end for end in endings if all(files.get(f"{image.name}{end}", image.path) != image.path for image in images)]
+
+
 def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Path]:
     """Return the file of each image's reference mask, by the image's name.
 
@@ -111,11 +119,16 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
         if len(images) != 1:
             raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
         return {images[0].name: path}
-    masks = {name: file for name, file in _list_masks(path).items() if name.endswith(suffix)}
+    files = _list_masks(path)
+    masks = {name: file for name, file in files.items() if name.endswith(suffix)}
     if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
+        fitting = _fitting_suffixes(images, files)
+        remedy = "correct predict.masks (--masks) or predict.mask_suffix (--mask-suffix)"
+        if fitting:
+            remedy = f"add `--mask-suffix {shlex.quote(fitting[0])}`"
         raise InputError(
             f"expected a mask in {path} for every image, but {missing[0].path} has none named {missing[0].name}{suffix} "
-            f"({len(missing)} such); correct predict.masks (--masks) or predict.mask_suffix (--mask-suffix)"
+            f"({len(missing)} such); {remedy}"
         )
     found = {image.name: masks[f"{image.name}{suffix}"] for image in images}
     if series := [path for path in found.values() if path.is_dir()]:

@@ -107,8 +107,8 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
         if beyond := (length - side) % stride:
             raise InputError(
                 f"expected windows of {side} pixels at stride {stride} to fill the {name} {length}, but {beyond} pixels are left; "
-                f"choose a `size` with a {name} of {length - beyond} or {length - beyond + stride}, or other `window`, `stride` and "
-                "`tile`"
+                f"choose a `size` with a {name} of {length - beyond} or {length - beyond + stride}, or other `window`, `stride` "
+                "and `tile`"
             )
     height, width = size
     return tuple(
