@@ -154,9 +154,10 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     with tracking.project_run_set_aside():
         launcher = start_workers(params, section.launcher, section.workers, waiting, params.score.accelerator, logs)
     workers = counted(launcher.workers, f"{section.launcher} worker")
-    where = "" if isinstance(launcher, Alone) else f"; how far each is: {logs}"
+    alone = isinstance(launcher, Alone)
+    where = "" if alone else f"; how far each is: {logs}"
     log.info("rank: %s on %s%s", counted(len(waiting), "candidate"), workers, where)
-    progress = _Progress(len(waiting), launcher.workers)
+    progress = _Progress(len(waiting), launcher.workers, alone)
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)
     finally:
@@ -166,9 +167,16 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
 
 
 class _Progress:
-    """Counts candidates, on a bar where there is a terminal, in sparse lines elsewhere."""
+    """Counts candidates, on a bar where there is a terminal, in sparse lines elsewhere.
 
-    def __init__(self, total: int, at_once: int) -> None:
+    Args:
+        total: candidates to measure.
+        at_once: workers.
+        alone: whether they are measured by this process, which has said how each was loaded.
+    """
+
+    def __init__(self, total: int, at_once: int, alone: bool) -> None:
+        self._alone = alone
         self._bar = bar(total=total, desc="rank", unit="candidate", disable=None)
         self._total, self._done, self._at_once, self._lines = total, 0, at_once, Lines("rank", "candidates")
 
@@ -181,9 +189,9 @@ class _Progress:
             return
         record = RankedCandidate.read(Path(job.record))
         contract = record.input
+        loaded = f"{record.audit}; expects {contract['size']} px, mean {contract['mean']}, std {contract['std']}; "
         log.info(
-            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s", self._done, self._total, job.name, record.audit,
-            contract["size"], contract["mean"], contract["std"],
+            "rank: %d/%d %s: %s%.1f s", self._done, self._total, job.name, "" if self._alone else loaded, record.seconds
         )  # fmt: skip
         if self._bar.disable and self._done >= self._at_once:  # the first ones took as long as all that ran beside them
             self._lines.show(self._done, self._total)
