@@ -486,6 +486,21 @@ def test_force_at_other_options_keeps_what_was_finished(copy, tiny_params, measu
     assert request not in {path.name for path in (FOLDER.parent / ".other-settings" / FOLDER.name).iterdir()}
 
 
+def test_indicators_that_are_not_asked_for_may_differ_between_checkpoints(copy, tiny_params, measured, brightness, monkeypatch):
+    """They do after a checkpoint was added or measured again, or a change of levels was interrupted."""
+    (FOLDER / "epoch-001.json").unlink()
+    again(tiny_params, indicators=["robustness"])
+    assert len(measured) == 1 and runs()[0].params["scores"].split() == ["robustness", "robustness_pooled"]
+    again(tiny_params)
+    assert [label.split()[0] for label in measured[1:]] == ["logme"]
+    again(tiny_params, **BOTH)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="stopped"):
+        patch.setattr(Scores, "write", stopping_after(1, Scores.write))
+        again(tiny_params, **BOTH, level=-1)
+    again(tiny_params, indicators=["robustness"], level=-1)
+    assert runs()[0].params["scores"].split() == ["robustness", "robustness_pooled"]
+
+
 def test_files_of_the_users_own_stay_in_the_folder(copy, tiny_params, brightness):
     both = {"indicators": ["robustness", "brightness"]}
     again(tiny_params, **both)
