@@ -1,7 +1,9 @@
 """Scoring a whole pretraining: the table, the run, what is measured again and what is not."""
 
+import errno
 import json
 import logging
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure
 from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors
+from medtransfer.records.atomic import write_text
 from medtransfer.score import other_settings, scorer
 from medtransfer.score.sync import publish
 
@@ -150,46 +153,54 @@ def test_scores_at_other_settings_are_kept_and_reused(copy, tiny_params, measure
     assert len(list((FOLDER.parent / ".other-settings" / FOLDER.name).iterdir())) == 1 and len(runs()) == 2
 
 
-@pytest.mark.parametrize("asked", ["a", "b", "c"])
-@pytest.mark.parametrize("done", [0, 1, 2])
-def test_an_interrupted_exchange_mixes_and_loses_nothing(tmp_path, monkeypatch, done, asked):
-    """Scores at settings b are brought back where those at a are, until the process is killed after some renamings."""
+@pytest.mark.parametrize("asked", ["a", "b"])
+@pytest.mark.parametrize("done", range(33))
+def test_an_interrupted_exchange_loses_nothing(tmp_path, monkeypatch, done, asked):
+    """Scores at settings b are brought back where those at a are, until the process is killed after some changes of files."""
     folder = tmp_path / "unet-simple"
+    row = {"indicator": "robustness", "setting": {}, "value": 0.5, "error": None, "flags": {}, "replicates": []}
 
     def write(settings: str) -> dict[str, str]:
-        folder.mkdir()
-        contents = {f"epoch-00{epoch}.json": json.dumps({"settings": {"of": settings}}) for epoch in EPOCHS}
-        contents |= {f"epoch-00{epoch}.npz": settings for epoch in EPOCHS} | {"finished.json": settings}
-        for name, text in contents.items():
-            (folder / name).write_text(text)
-        return contents
+        for epoch in EPOCHS:
+            scores = Scores("sample", "d", "unet", "simple", "s", epoch, "p", f"w{epoch}", None, 9, {"of": settings}, [row], {})
+            scores.write(folder / f"epoch-00{epoch}.json")
+            write_text(folder / f"epoch-00{epoch}.npz", settings)
+        write_text(folder / "finished.json", settings)
+        return held(folder)
 
-    def held() -> dict[str, str]:
-        return {path.name: path.read_text() for path in folder.iterdir()} if folder.is_dir() else {}
+    def held(scores: Path) -> dict[str, str]:
+        return {path.name: path.read_text() for path in scores.iterdir() if path.name != "notes.txt"}
+
+    def ask(settings: str) -> None:
+        other_settings.bring_back(folder, lambda each: (held(each) != written[settings],))
 
     written = {"b": write("b")}
-    other_settings.exchange(folder, {"of": "a"})
-    assert held() == {}
+    (folder / "notes.txt").write_text("mine")
+    other_settings.keep(folder)
     written["a"] = write("a")
-    rename, renamed = Path.rename, []
+    changes = iter(range(done))
 
-    def dying(path: Path, target: Path) -> Path:
-        if len(renamed) == done:
-            raise KeyboardInterrupt
-        renamed.append(path)
-        return rename(path, target)
+    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*arguments: Any, **options: Any) -> Any:
+            if next(changes, None) is None:
+                raise KeyboardInterrupt
+            return change(*arguments, **options)
+
+        return changed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", dying)
+        for name in ("link", "rename", "replace", "unlink", "rmdir", "mkdir"):
+            patch.setattr(os, name, dying(getattr(os, name)))
         try:
-            other_settings.exchange(folder, {"of": "b"})
+            ask("b")
         except KeyboardInterrupt:
-            assert done < 2
-    other_settings.exchange(folder, {"of": asked})
-    assert held() == written.get(asked, {})
-    for settings in ("a", "b"):
-        other_settings.exchange(folder, {"of": settings})
-        assert held() == written[settings]
+            pass
+        else:
+            assert done == 32
+    assert (folder / "notes.txt").read_text() == "mine"
+    for settings in (asked, "a", "b"):
+        ask(settings)
+        assert held(folder) == written[settings] and (folder / "notes.txt").read_text() == "mine"
 
 
 def test_a_refused_scoring_leaves_the_scores_where_they_are(copy, tiny_params):
@@ -484,6 +495,99 @@ def test_force_at_other_options_keeps_what_was_finished(copy, tiny_params, measu
     again(tiny_params, **both, force=True)  # nothing is left of it that could come back
     request = json.loads((FOLDER / "finished.json").read_bytes())["request"]
     assert request not in {path.name for path in (FOLDER.parent / ".other-settings" / FOLDER.name).iterdir()}
+
+
+def test_kept_scores_come_back_without_the_scorer(copy, tiny_params, brightness, monkeypatch):
+    again(tiny_params, **BOTH)
+    again(tiny_params, **BOTH, level=-1)
+    monkeypatch.setattr(scorer, "score_checkpoints", Mock(side_effect=AssertionError))
+    for level in (-2, -1, -2):
+        again(tiny_params, **BOTH, level=level)
+
+
+def test_kept_scores_serve_though_checkpoints_were_added(copy, tiny_params, measured, brightness):
+    """Also where the added one is the first."""
+    series, kept = Path("checkpoints/unet-simple"), FOLDER.parent / ".other-settings" / FOLDER.name
+    later = {path: path.read_bytes() for epoch in (0, 1) for path in series.glob(f"epoch-00{epoch}.*")}
+    for path in later:
+        path.unlink()
+    for changed in ({}, {"level": -1}, {"seed": 1}):
+        again(tiny_params, **BOTH, **changed)
+    for path, contents in later.items():
+        path.write_bytes(contents)
+    for changed in ({"level": -1}, {}, {"seed": 1}, {"level": -1}):
+        count = len(measured)
+        again(tiny_params, **BOTH, **changed)
+        assert not any(label.endswith("epoch 2") for label in measured[count:])
+    assert count == len(measured) and len(list(kept.iterdir())) == 2
+
+
+@pytest.mark.parametrize("epoch", EPOCHS)
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_the_good_ones_of_damaged_scores_are_kept(copy, tiny_params, measured, brightness, epoch, suffix):
+    asked = {"indicators": [*BOTH["indicators"], "logme"]}
+    again(tiny_params, **asked)
+    before = result_files()
+    (FOLDER / f"epoch-00{epoch}.{suffix}").write_bytes(b"damaged")
+    again(tiny_params, **asked, level=-1)
+    count = len(measured)
+    again(tiny_params, **asked)
+    assert [label.rsplit(" ", 1)[1] for label in measured[count:]] == [str(epoch)] and result_files() == before
+
+
+def test_unfinished_scores_at_another_option_are_kept(copy, tiny_params, measured, brightness, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="stopped"):
+        patch.setattr(Scores, "write", stopping_after(2, Scores.write))
+        again(tiny_params, **BOTH)
+    again(tiny_params, **BOTH, level=-1)
+    count = len(measured)
+    again(tiny_params, **BOTH)
+    assert len(measured) == count + 1
+
+
+def test_indicators_that_are_not_asked_for_may_differ_between_checkpoints(copy, tiny_params, measured, brightness, monkeypatch):
+    """They do after a checkpoint was added or measured again, or a change of levels was interrupted."""
+    (FOLDER / "epoch-001.json").unlink()
+    again(tiny_params, indicators=["robustness"])
+    assert len(measured) == 1 and runs()[0].params["scores"].split() == ["robustness", "robustness_pooled"]
+    again(tiny_params)
+    assert [label.split()[0] for label in measured[1:]] == ["logme"]
+    again(tiny_params, **BOTH)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="stopped"):
+        patch.setattr(Scores, "write", stopping_after(1, Scores.write))
+        again(tiny_params, **BOTH, level=-1)
+    again(tiny_params, indicators=["robustness"], level=-1)
+    assert runs()[0].params["scores"].split() == ["robustness", "robustness_pooled"]
+
+
+def test_what_is_forced_is_kept_once(copy, tiny_params, monkeypatch):
+    monkeypatch.setattr(scorer, "keep", Mock(side_effect=other_settings.keep))
+    again(tiny_params, force=True)
+    assert scorer.keep.call_count == 1 and not list((FOLDER.parent / ".other-settings" / FOLDER.name).iterdir())
+
+
+def test_kept_scores_may_be_on_another_file_system(copy, tiny_params, measured, brightness, monkeypatch):
+    def across(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(source: Any, target: Any, **options: Any) -> Any:
+            if len({".other-settings" in Path(path).parts for path in (source, target)}) > 1:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            return change(source, target, **options)
+
+        return changed
+
+    for name in ("link", "rename", "replace"):
+        monkeypatch.setattr(os, name, across(getattr(os, name)))
+    again(tiny_params, **BOTH)
+    (FOLDER / "notes.txt").write_text("mine")
+    first = result_files()
+    again(tiny_params, **BOTH, level=-1)
+    second = result_files()
+    again(tiny_params, **BOTH, seed=1)
+    count = len(measured)
+    for level, files in ((-2, first), (-1, second), (-2, first)):
+        again(tiny_params, **BOTH, level=level)
+        assert result_files() == files
+    assert len(measured) == count
 
 
 def test_files_of_the_users_own_stay_in_the_folder(copy, tiny_params, brightness):

@@ -24,7 +24,7 @@ from medtransfer.records import (
     write_values,
 )
 from medtransfer.score.options import options_of, settings_of, views_of
-from medtransfer.score.other_settings import bring_back_first, exchange, keep
+from medtransfer.score.other_settings import bring_back, keep
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
@@ -66,7 +66,7 @@ def score_checkpoints(
     _check(series, infos, section.level)
     scorer = Scorer(section, indicators, target, series, folder)
     if not force:
-        bring_back_first(folder, lambda scores: scorer.serves(scores, infos))
+        bring_back(folder, lambda each: scorer.lacks(each, infos))
     return _run(scorer, infos, force)
 
 
@@ -113,7 +113,7 @@ def _remove_stray(folder: Path, epochs: Collection[int]) -> None:
         stray.unlink()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scorer:
     """Scores single checkpoints.
 
@@ -123,6 +123,7 @@ class Scorer:
         target: target to score on.
         series: folder of the checkpoints.
         folder: folder of the scores.
+        is_kept: whether a copy of what the folder held is kept.
     """
 
     section: Score
@@ -130,22 +131,24 @@ class Scorer:
     target: PreparedTarget
     series: Path
     folder: Path
+    is_kept: bool = False
 
     def score(self, epoch: int, info: CheckpointInfo, force: bool) -> Scores:
         """Return the scores of a checkpoint; indicators are measured only if the stored values do not suffice.
 
         Stored scores of other indicators are kept if they are of the same weights, images and settings.
         """
-        path, options = checkpoint_path(self.folder, epoch), options_of(self.section)
+        path = checkpoint_path(self.folder, epoch)
         old = None if force else self._read(path, info)
-        stored = {} if old is None else _by_indicator(old, path)
-        measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
+        measured = {} if old is None else self._stored(old, path, info)
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
-            new = self._measure(missing, epoch, info, options)
-            if exchange(self.folder, settings_of(self.section)) or force or stored.keys() & new.keys():
+            new = self._measure(missing, epoch, info, options_of(self.section))
+            if not self.is_kept and path.exists() and (old is None or not measured.keys() >= set(old.indicators)):
                 keep(self.folder)
+                self.is_kept = True
+            is_rewritten = not measured or any(result.per_sample for result in new.values())
             measured |= new
-            if not stored or any(result.per_sample for result in new.values()):
+            if is_rewritten:
                 path.unlink(missing_ok=True)  # the record must never describe values of other settings
                 old = None
                 arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
@@ -155,23 +158,28 @@ class Scorer:
             scores.write(path)
         return scores
 
-    def serves(self, folder: Path, infos: Mapping[int, CheckpointInfo]) -> bool:
-        """Return whether a folder of scores holds everything that is requested, so that no checkpoint need be measured."""
-        return all(self._serves(checkpoint_path(folder, epoch), info) for epoch, info in infos.items())
+    def lacks(self, folder: Path, infos: Mapping[int, CheckpointInfo]) -> tuple[int, int]:
+        """Return how many checkpoints a folder of scores lacks requested measurements of, and how many of these and of records."""
+        checkpoints = measurements = 0
+        for epoch, info in infos.items():
+            path = checkpoint_path(folder, epoch)
+            old = self._read(path, info)
+            stored = {} if old is None else self._stored(old, path, info)
+            missing = sum(indicator.name not in stored for indicator in self.indicators)
+            checkpoints += missing > 0
+            measurements += missing + (old is None)
+        return checkpoints, measurements
 
-    def _serves(self, path: Path, info: CheckpointInfo) -> bool:
-        if (old := self._read(path, info)) is None:
-            return False
-        stored, options = _by_indicator(old, path), options_of(self.section)
-        return all(
-            one.name in stored and self._rescored(one.name, stored[one.name], info, options) is not None for one in self.indicators
-        )
-
-    def _rescored(self, name: str, stored: Measured, info: CheckpointInfo, options: Options) -> Measured | None:
-        if info.head and any(NO_HEAD in row.flags for row in stored.scores):
-            return None  # the same weights were imported again, with their classifier
-        requested = name in (indicator.name for indicator in self.indicators)
-        return INDICATORS[name].rescore(stored, options) if requested else stored
+    def _stored(self, scores: Scores, path: Path, info: CheckpointInfo) -> dict[str, Measured]:
+        """Return the stored measurements that serve, by indicator; those that are requested at the requested options."""
+        requested, options = [indicator.name for indicator in self.indicators], options_of(self.section)
+        serving = {}
+        for name, stored in _by_indicator(scores, path).items():
+            if info.head and any(NO_HEAD in row.flags for row in stored.scores):
+                continue  # the same weights were imported again, with their classifier
+            if (rescored := INDICATORS[name].rescore(stored, options) if name in requested else stored) is not None:
+                serving[name] = rescored
+        return serving
 
     def _measure(
         self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options

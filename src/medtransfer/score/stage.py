@@ -34,7 +34,8 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
         done = None if force else finished_run(folder, request)
-        if not done and not force and not tracking.is_looking_up() and bring_back(folder, section, request):
+        if not done and not force and not tracking.is_looking_up():
+            bring_back(folder, lambda each: (finished_run(each, request) is None,))
             done = finished_run(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
@@ -44,5 +45,5 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         cell = score_checkpoints(section, infos, series, prepared, folder, force)
         files = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if is_ours(path.name) and path.name != FINISHED}
         FinishedScores(request=request, cell=cell, files=files).write(folder / FINISHED)
-        forget(folder, request)
+        forget(folder)
     return folder

@@ -68,9 +68,18 @@ def _unpublished(folders: Collection[Path], section: Section, prepared: Path, ch
 
 def _is_at_other_settings(scores: Mapping[int, Scores], options: Options, asked: Collection[str]) -> bool:
     """Return whether an indicator that is asked for was measured, but not at its default setting, so that a run would lack it."""
-    shared = set.intersection(*(set(record.indicators) for record in scores.values()))
     measured = metrics_of(scores, options)
-    return any(not INDICATORS[name].metrics(options).keys() & measured.keys() for name in shared.intersection(asked))
+    return any(not INDICATORS[name].metrics(options).keys() & measured.keys() for name in _shared(scores).intersection(asked))
+
+
+def _shared(scores: Mapping[int, Scores]) -> set[str]:
+    """Return the indicators that all checkpoints have, at the same settings; those that are not asked for may differ."""
+    first, *others = [_settings(record) for record in scores.values()]
+    return {name for name, settings in first.items() if all(other.get(name) == settings for other in others)}
+
+
+def _settings(scores: Scores) -> dict[str, list[Any]]:
+    return {name: [row.setting for row in scores.rows if row.indicator == name] for name in scores.indicators}
 
 
 Rows = dict[int, Score]  # by epoch
@@ -81,8 +90,7 @@ def metrics_of(scores: Mapping[int, Scores], options: Options) -> dict[str, Rows
 
     Indicators whose default setting was not scored are left out.
     """
-    shared = set.intersection(*(set(record.indicators) for record in scores.values()))
-    metrics = {}
+    metrics, shared = dict[str, Rows](), _shared(scores)
     for indicator in (INDICATORS[name] for name in INDICATORS if name in shared):
         for metric, setting in indicator.metrics(options).items():
             try:
@@ -118,7 +126,8 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
         raise InputError(f"expected scores at the default settings in {folder}, but there are none; score again")
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     defaults = {metric: rows[min(rows)].setting for metric, rows in metrics.items()}
-    listed = [[row.indicator, row.setting] for row in first.rows]
+    shared = _shared(scores)
+    listed = [[row.indicator, row.setting] for row in first.rows if row.indicator in shared]
     headless = [epoch for epoch, record in sorted(scores.items()) if any(NO_HEAD in row.flags for row in record.rows)]
     parts = [first.form(), first.data, first.pretraining, weights, first.settings, defaults, listed]
     cell = digest([*parts, *([headless] if headless else [])], 16)  # heads that are imported later do not change the weights
@@ -143,7 +152,7 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
 def _check(index: ScoreIndex, scores: Mapping[int, Scores], folder: Path) -> None:
     first = scores[min(scores)]
     for record in scores.values():
-        if _identity(record) != _identity(first):
+        if _identity(record, index) != _identity(first, index):
             raise InputError(
                 f"expected the scores of one pretraining on one dataset in {folder}, at the same settings, but they differ; "
                 "score again"
@@ -154,8 +163,9 @@ def _check(index: ScoreIndex, scores: Mapping[int, Scores], folder: Path) -> Non
             )
 
 
-def _identity(scores: Scores) -> list[Any]:
-    return [scores.pretraining, scores.data, scores.settings, [[row.indicator, row.setting] for row in scores.rows]]
+def _identity(scores: Scores, index: ScoreIndex) -> list[Any]:
+    settings = _settings(scores)
+    return [scores.pretraining, scores.data, scores.settings, [settings.get(name) for name in index.indicators]]
 
 
 def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[str, dict[int, float]]:
