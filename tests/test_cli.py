@@ -127,7 +127,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Params, tuple[Any,
     """Catch what the commands ask of the study, as (stage, params, further arguments)."""
     seen: list[tuple[str, Params, tuple[Any, ...]]] = []
     for name in ("samples", "prepare", "pretrain", "score", "finetune", "report", "search", "study"):
-        monkeypatch.setattr(study, name, lambda params, *more, stage=name, **named: seen.append((stage, params, more)) or stage)
+        monkeypatch.setattr(
+            study, name, lambda params, *more, stage=name, **named: seen.append((stage, params, more)) or Path(stage)
+        )
     return seen
 
 

@@ -163,8 +163,15 @@ def pack(source: Path, destination: Path, form: str, shard_size: int, debug: boo
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Score checkpoints on a target by indicators."""
     from medtransfer import study
+    from medtransfer.next_steps import after_score
 
-    study.score(load(files, parsed("score", options)), force)
+    params = load(files, parsed("score", options))
+    folder = study.score(params, force)
+    with loading("score"):
+        from medtransfer.score.table import TABLE, shown
+    if (folder / TABLE).is_file():  # earlier versions wrote none
+        click.echo(shown(folder))
+    click.echo(after_score(params, folder))
 
 
 @stage(Rank)

@@ -27,6 +27,18 @@ def after_prepare(params: Params) -> str:
     return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
 
 
+def after_score(params: Params, folder: Path) -> str:
+    """Say where the picture of a folder of scores is, and how its checkpoints are fine-tuned where the target has labels."""
+    section = params.score
+    series = f"--encoder {section.encoder} --origin {section.origin}"
+    target = Path(params.prepare.out) / section.target
+    if not any((target / file).is_file() for file in (MASKS_FILE, LABELS_FILE)):
+        return f"look at {folder / 'scores.png'}"
+    epochs = ",".join(str(int(path.stem.removeprefix("epoch-"))) for path in sorted(folder.glob("epoch-*.json")))
+    command = f"medtransfer finetune --target {shlex.quote(section.target)} {series} --epoch {epochs}{repeated_options()}"
+    return f"look at {folder / 'scores.png'}\nnext: `{command}`, then `medtransfer report`"
+
+
 def after_finetune(params: Params, cells: Sequence[CellName]) -> str:
     """Say which folders of models `predict` takes; nothing where none were kept."""
     out = Path(params.finetune.out)

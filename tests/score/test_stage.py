@@ -1,5 +1,6 @@
 """Scoring a whole pretraining: the table, the run, what is measured again and what is not."""
 
+import csv
 import errno
 import json
 import logging
@@ -93,6 +94,16 @@ def picked(epoch: int, distance: str, level: int, pooled: bool, margin: float, f
 def flags_of(scores: Scores) -> dict[tuple[Any, Any], dict[str, int]]:
     rows = [row for row in scores.rows if row.indicator == "robustness"]
     return {(row.setting["level"], row.setting["pooled"]): row.flags for row in rows}
+
+
+def test_the_metrics_are_written_by_epoch(scored):
+    with (FOLDER / "scores.csv").open(newline="") as file:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    (run,) = runs()
+    names = {"robustness", "robustness_pooled"}
+    assert rows.keys() == set(EPOCHS) and names <= rows[0].keys()
+    for name in names:
+        assert {epoch: float(row[name]) for epoch, row in rows.items()} == tracking.read_curve(run.id, name)
 
 
 def test_the_table_is_the_robustness_of_the_stored_pairs(scored):

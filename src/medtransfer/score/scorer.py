@@ -27,6 +27,7 @@ from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.other_settings import bring_back, keep
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
+from medtransfer.score.table import TABLE, write_table
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import open_fabric
@@ -88,7 +89,9 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> str
     scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
     _remove_stray(folder, scores)
     _write_index(folder / INDEX, index)
-    draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"Scores on {scorer.section.target} of {folder.name}")
+    metrics = metrics_of(scores, options)
+    write_table(folder / TABLE, metrics, scores)
+    draw_curves(folder / PICTURE, metrics, scores, f"Scores on {scorer.section.target} of {folder.name}")
     record = record_of(index, scores, options, folder, scorer.target.folder)
     with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
         if handle:
