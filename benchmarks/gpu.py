@@ -8,12 +8,14 @@ is wrong or a check could not run; speed, which depends on what else the machine
 import copy
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ import score_grid
 from decoder_only import kept_bytes
 from finetune_step import LOSS, make_model, workplace
 from inputs import smooth, write_pictures
-from medtransfer import cli
+from medtransfer import cli, tracking
 from medtransfer.data.labelled_images import RESAMPLINGS
 from medtransfer.data.pixels import normalise_pixels
 from medtransfer.environment import count_cores
@@ -167,18 +169,27 @@ def mixed_precision(options: Namespace, device: torch.device) -> Iterator[Row]:
 
 
 def resumption(options: Namespace, place: Path) -> Iterator[Row]:
-    """Kill a pretraining after its first epochs, resume it, and compare its weights with those of an undisturbed one."""
+    """Kill a pretraining after its first epochs, resume it, and compare its weights with those of an undisturbed one.
+
+    Its processes are forked from one that has imported what they need: this one, unless CUDA forbids it.
+    """
     source = ["--source-root", str(write_pictures(place / "source", 40))] if options.small else []
     words = [
         "pretrain", "--epochs", str(EPOCHS), "--checkpoints", "1", "--size", "64", "--accelerator", options.accelerator,
         "--precision", options.precision, *source,
     ]  # fmt: skip
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *PRELOADED])  # imported once, for all three
+    context: Any = get_context("forkserver" if options.accelerator == "gpu" else "fork")
+    if options.accelerator == "gpu":
+        context.set_forkserver_preload(["__main__", *PRELOADED])
+    else:
+        for module in PRELOADED:
+            import_module(module)
+    tracking.connect()  # makes the store, which takes seconds
     digests, reached = [], -1
     for name in ("undisturbed", "killed"):
         folder = place / name
         folder.mkdir()
+        shutil.copy(place / "mlflow.db", folder)
         checkpoints = folder / "checkpoints" / "unet-simple"
         if name == "killed":
             process = context.Process(target=medtransfer, args=(folder, words))
@@ -383,7 +394,7 @@ def scoring(options: Namespace, device: torch.device) -> Iterator[Row]:
     gpu = device.type == "cuda"
     for name, changed, images, size, goal in (
         ("resnet50", {}, 512 if gpu else 4, 224 if gpu else 64, "<= 1.05"),
-        ("unet", {"width": 16}, 4096 if gpu else 64, 64, "<= 1.10"),
+        ("unet", {"width": 16}, 4096 if gpu else 16, 64, "<= 1.10"),
     ):
         encoder = score_grid.make_encoder(name, **changed).to(device)
         batch, rounds = min(images, options.batch), 5 if gpu else 2
@@ -394,8 +405,8 @@ def scoring(options: Namespace, device: torch.device) -> Iterator[Row]:
 def rows(options: Namespace, device: torch.device, place: Path) -> Iterator[Row]:
     """Yield the results of all checks; after one that cannot run the others go on."""
     checks = {
+        "resumption": resumption(options, place),  # first, since it may fork this process, which has no threads yet
         "mixed precision": mixed_precision(options, device),
-        "resumption": resumption(options, place),
         "memory": decoder_memory(options),
         "fine-tuning": fine_tuning(options, place),
         "pretraining": pretraining(options, place),

@@ -451,6 +451,8 @@ main()
     [("medtransfer.cli", False), ("click", False), ("pydantic", False), ("medtransfer.score.stage", True)],
 )
 def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(module: str, said: bool, workplace: Path) -> None:
+    inputs = {"samples": {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}, "pretrain": {"epochs": 1, "checkpoints": [1]}}
+    (workplace / "params.yaml").write_text(yaml.safe_dump(inputs))  # what the command makes before it imports its stage
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(module=module)], capture_output=True, text=True, check=False
     )  # fmt: skip

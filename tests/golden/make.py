@@ -28,11 +28,12 @@ CHECKPOINT = Path("checkpoints/unet-simple/epoch-004")
 
 
 IN_TURN = """
-import json, sys
+import gc, json, sys
 from medtransfer.cli import cli, quiet_libraries
 quiet_libraries()
 for words in json.loads(sys.argv[1]):
     cli.main(words, prog_name="medtransfer", standalone_mode=False)
+gc.freeze()  # as the command itself does as it ends
 """
 
 

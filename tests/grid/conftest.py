@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,9 +25,12 @@ CELLS = 8  # four checkpoints, one mode, two seeds
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
-    """Function that returns a study's params and writes them to the working folder."""
+def study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params], empty_store: Path
+) -> Callable[..., Params]:  # fmt: skip
+    """Function that returns a study's params and writes them to the working folder, which has an empty tracking store."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 
     def write(overrides: dict[str, Any] | None = None) -> Params:

@@ -73,7 +73,7 @@ def start(job: str, index: int, output: str, script: str) -> int:
             preempted.unlink()
             while not (Path(script).parent / f"begun-{index}").exists():  # it handles SIGTERM
                 time.sleep(0.05)
-            time.sleep(2)
+            time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
             (ROOT / "requeued").write_text(str(process.wait()))
             (ROOT / f"{job}_{index}").write_text("PENDING")

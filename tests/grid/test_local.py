@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -287,6 +288,7 @@ def test_gpus_are_taken_in_turn(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(local, "has_driver", lambda: True)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
     assert [gpu for gpu, _ in workers.started] == ["4", "GPU-77", "4"]
@@ -321,10 +323,23 @@ def test_only_gpus_that_torch_sees_count(
     visible: str | None, count: int, names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr(local, "has_driver", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert local.list_gpus() == names
+
+
+def test_without_a_driver_torch_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "DRIVERS", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr("ctypes.CDLL", Mock(side_effect=OSError))
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it fails
+    assert local.list_gpus() == []
+    (tmp_path / "kfd").touch()
+    assert local.has_driver()
+    monkeypatch.setattr(local, "DRIVERS", ())
+    monkeypatch.setattr("ctypes.CDLL", Mock())
+    assert local.has_driver()
 
 
 def test_a_worker_that_died_while_idle_is_replaced(workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:

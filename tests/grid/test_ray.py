@@ -19,17 +19,21 @@ pytestmark = pytest.mark.slow
 DEATH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 5}
 
 
+@pytest.fixture(autouse=True)
+def _without_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever `ray start` has left in the home folder
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Start a cluster of two hosts of one core each; the first is its head."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever `ray start` has left in the home folder
     from ray.cluster_utils import Cluster
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": DEATH}
+    head = {"num_cpus": 1, "include_dashboard": False, "no_monitor": True, "include_log_monitor": False, "_system_config": DEATH}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.other = cluster.add_node(num_cpus=1)
+    cluster.other = cluster.add_node(num_cpus=1, include_log_monitor=False)
     try:
         yield cluster
     finally:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,13 @@ class RayLauncher:
         _use_token(address)
         self.ray = _ray()
         self.params, self.started = params, not self.ray.is_initialized()
+        own = self.started and address is None
         if self.started:
             try:
                 _check_reachable(address)
-                # without an address Ray would join whichever cluster was started last on this machine, and die with it
-                self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+                with _environment(_settings() if own else {}):
+                    # without an address Ray would join whichever cluster was started last on this machine, and die with it
+                    self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
             except Exception as error:  # sockets and Ray raise many types
                 reason = " ".join(str(error).split())[:300]
                 if address is None:
@@ -68,7 +71,9 @@ class RayLauncher:
         except InputError:
             self.close()
             raise
-        self.task = self.ray.remote(max_retries=params.grid.retries, runtime_env={"env_vars": _settings()})(run_remote)
+        # a cluster of ours has the settings, and processes that wait with them; tasks with their own would each start another
+        environment = {} if own else {"runtime_env": {"env_vars": _settings()}}
+        self.task = self.ray.remote(max_retries=params.grid.retries, **environment)(run_remote)
         # as an argument, since Ray's dashboard shows the environment of tasks, and the settings may hold passwords
         self.shared = self.ray.put((params, store_settings()))
 
@@ -183,6 +188,21 @@ def _settings() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     code = os.pathsep.join(path for path in sys.path if path and (Path(path) / "medtransfer").is_dir())
     return {**variables, **({"PYTHONPATH": code} if code else {})}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables in the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _use_token(address: str | None) -> None:

@@ -1,5 +1,6 @@
 """Run jobs in processes of this machine, which share its GPUs."""
 
+import ctypes
 import logging
 import math
 import os
@@ -23,12 +24,26 @@ from medtransfer.signals import stop_on_sigterm, stops_later
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, of AMD, and of either in Windows' Linux
 SECONDS_TO_STOP = 20.0
 PRELOADED = ["medtransfer.grid.preload"]  # by the fork server, from which workers are forked
 
 
+def has_driver() -> bool:
+    """Return whether a GPU's driver may be there; without one PyTorch, which takes seconds to load, would find none."""
+    if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def list_gpus() -> list[str]:
     """Return the names of the GPUs that this process may use; CUDA_VISIBLE_DEVICES may also name some that are not there."""
+    if not has_driver():
+        return []
     import torch
 
     count = torch.cuda.device_count()

@@ -1,5 +1,6 @@
 """Run the jobs of one task of a Slurm job array: `python -m medtransfer.grid.slurm_task FOLDER TASK` writes their outcomes."""
 
+import gc
 import json
 import os
 import subprocess
@@ -75,4 +76,7 @@ def _beside(folder: Path, task: int, number: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))
+    try:
+        sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))
+    finally:
+        gc.freeze()  # the interpreter looks for garbage as it ends, which takes seconds where PyTorch is loaded
