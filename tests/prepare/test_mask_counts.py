@@ -47,6 +47,7 @@ def test_an_only_class_with_most_of_the_pixels_may_be_the_background() -> None:
     assert warning.startswith(
         "75.0 % of the pixels of the training masks are 'cyst'; if that is the background, the masks are inverted"
     )
+    assert warning.endswith("such as {0: cyst, 255: background}")
     assert check_masks(count_masks(np.array([[2, 2], [1, 3]]), ["train", "test"], ["cyst"]), EXAMPLES) == []
     scenes = count_masks(np.array([[0, 3, 1], [1, 2, 1]]), ["train", "test"], ["road", "sky"])
     assert check_masks(scenes, EXAMPLES) == []

@@ -79,7 +79,8 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
     if len(only) == 1 and only[0]["share"] > MOST:
         warnings.append(
             f"{100 * only[0]['share']:.1f} % of the pixels of the training masks are {only[0]['class']!r}; if that is the "
-            "background, the masks are inverted: say by the option `labels` which value is which"
+            "background, the masks are inverted: say by the option `labels` which value is which, such as "
+            f"{{0: {only[0]['class']}, 255: background}}"
         )
     return warnings
 
