@@ -168,10 +168,8 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
     params = load(files, parsed("score", options))
     folder = study.score(params, force)
     with loading("score"):
-        from medtransfer.score.table import TABLE, shown
-    if (folder / TABLE).is_file():  # earlier versions wrote none
-        click.echo(shown(folder))
-    click.echo(after_score(params, folder))
+        from medtransfer.score.table import shown
+    click.echo("\n".join(filter(None, (shown(folder), after_score(params, folder)))))
 
 
 @stage(Rank)

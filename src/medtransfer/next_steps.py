@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import predict_command, repeated_options
-from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, checkpoint_path, series_folder
+from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, ScoreIndex, checkpoint_path, series_folder
 
 FEW_MODELS = 3  # whose commands of `predict` are printed one by one
 
@@ -34,7 +34,7 @@ def after_score(params: Params, folder: Path) -> str:
     target = Path(params.prepare.out) / section.target
     if not any((target / file).is_file() for file in (MASKS_FILE, LABELS_FILE)):
         return f"look at {folder / 'scores.png'}"
-    epochs = ",".join(str(int(path.stem.removeprefix("epoch-"))) for path in sorted(folder.glob("epoch-*.json")))
+    epochs = ",".join(map(str, ScoreIndex.read(folder / "scores.json").epochs))
     command = f"medtransfer finetune --target {shlex.quote(section.target)} {series} --epoch {epochs}{repeated_options()}"
     return f"look at {folder / 'scores.png'}\nnext: `{command}`, then `medtransfer report`"
 

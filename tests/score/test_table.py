@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from medtransfer.records import Score, Scores
+from medtransfer.records import FinishedScores, Score, Scores
+from medtransfer.score.finished import FINISHED
 from medtransfer.score.table import MOST_ROWS, TABLE, shown, write_table
 
 
@@ -12,6 +13,7 @@ def write(folder: Path, epochs: range, values: dict[str, float | None]) -> None:
     }
     metrics = {name: {epoch: Score(name, {}, value) for epoch in epochs} for name, value in values.items()}
     write_table(folder / TABLE, metrics, records)
+    FinishedScores(request="0", cell="0", files={TABLE: "0"}).write(folder / FINISHED)
 
 
 def test_a_table_has_a_row_per_epoch_and_dashes_for_what_is_not_defined(tmp_path: Path):
@@ -33,3 +35,9 @@ def test_of_many_scores_and_epochs_the_first_and_the_last_are_shown(tmp_path: Pa
     assert "score 5 |" in lines[0] and "score 6 |" not in lines[0]
     assert len(lines) == MOST_ROWS + 3 and lines[2].startswith("|     3 |")
     assert lines[-1] == f"3 further scores and 3 earlier epochs in {tmp_path / TABLE}"
+
+
+def test_a_table_that_is_not_ours_is_not_shown(tmp_path: Path):
+    (tmp_path / TABLE).write_text("name,value\na,b\n")
+    FinishedScores(request="0", cell="0", files={}).write(tmp_path / FINISHED)
+    assert shown(tmp_path) == ""

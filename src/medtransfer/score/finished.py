@@ -18,7 +18,7 @@ NOT_IN_REQUEST = {"target", "encoder", "origin", "out", "accelerator", "batch_si
 
 def is_ours(name: str) -> bool:
     """Return whether this stage writes a file of this name into a folder of scores."""
-    return re.fullmatch(r"epoch-\d+\.(json|npz)|scores\.(json|csv|png)|finished\.json", name) is not None
+    return re.fullmatch(r"epoch-\d+\.(json|npz)|scores\.(json|png)|scores_by_epoch\.csv|finished\.json", name) is not None
 
 
 def request_of(section: Score, target: PreparedTarget, infos: dict[int, CheckpointInfo]) -> str:

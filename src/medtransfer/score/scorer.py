@@ -23,10 +23,11 @@ from medtransfer.records import (
     read_values,
     write_values,
 )
+from medtransfer.score.finished import is_ours
 from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.other_settings import bring_back, keep
 from medtransfer.score.plot import draw_curves
-from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
+from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, Rows, metrics_of, record_of
 from medtransfer.score.table import TABLE, write_table
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
@@ -90,13 +91,18 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> str
     _remove_stray(folder, scores)
     _write_index(folder / INDEX, index)
     metrics = metrics_of(scores, options)
-    write_table(folder / TABLE, metrics, scores)
+    write_table(folder / TABLE, _asked_first(metrics, scores, index.indicators), scores)
     draw_curves(folder / PICTURE, metrics, scores, f"Scores on {scorer.section.target} of {folder.name}")
     record = record_of(index, scores, options, folder, scorer.target.folder)
     with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
         if handle:
             handle.log_record(record)
     return record.cell
+
+
+def _asked_first(metrics: Mapping[str, Rows], scores: Mapping[int, Scores], asked: Collection[str]) -> dict[str, Rows]:
+    """Return the metrics with those of the indicators that are asked for first."""
+    return dict(sorted(metrics.items(), key=lambda item: item[1][min(scores)].indicator not in asked))
 
 
 def _write_index(path: Path, index: ScoreIndex) -> None:
@@ -112,7 +118,7 @@ def _write_index(path: Path, index: ScoreIndex) -> None:
 def _remove_stray(folder: Path, epochs: Collection[int]) -> None:
     """Remove scores of checkpoints that no longer exist."""
     kept = {checkpoint_path(folder, epoch).stem for epoch in epochs}
-    for stray in (path for path in folder.glob("epoch-*.*") if path.stem not in kept):
+    for stray in (path for path in folder.glob("epoch-*.*") if is_ours(path.name) and path.stem not in kept):
         stray.unlink()
 
 
@@ -146,13 +152,15 @@ class Scorer:
         measured = {} if old is None else self._stored(old, path, info)
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options_of(self.section))
-            if not self.is_kept and path.exists() and (old is None or not measured.keys() >= set(old.indicators)):
+            extends = old is not None and measured.keys() >= set(old.indicators)  # all stored values stay
+            if not self.is_kept and path.exists() and not extends:
                 keep(self.folder)
                 self.is_kept = True
             is_rewritten = not measured or any(result.per_sample for result in new.values())
             measured |= new
             if is_rewritten:
-                path.unlink(missing_ok=True)  # the record must never describe values of other settings
+                if not extends:
+                    path.unlink(missing_ok=True)  # the record must never describe values of other settings
                 old = None
                 arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
                 write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)

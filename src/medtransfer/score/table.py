@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from medtransfer.records import Score, Scores, write_text
+from medtransfer.records import FinishedScores, Score, Scores, write_text
 from medtransfer.records.tables import as_csv, as_markdown, read_table
+from medtransfer.score.finished import FINISHED
 from medtransfer.selectors.score_names import score_label
 from medtransfer.wording import counted
 
-TABLE = "scores.csv"
+TABLE = "scores_by_epoch.csv"
 KNOWN = ("epoch", "source_accuracy")  # columns that are no scores
 MOST_COLUMNS, MOST_ROWS = 6, 40  # scores and epochs on the terminal
 
@@ -18,7 +19,7 @@ def write_table(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: 
 
     Args:
         path: path of the CSV file.
-        metrics: rows by metric name and epoch.
+        metrics: rows by metric name and epoch, those that are shown first at the beginning.
         scores: scores by epoch.
     """
     rows = [
@@ -32,7 +33,12 @@ def write_table(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: 
 
 
 def shown(folder: Path) -> str:
-    """Return the table of a folder for the terminal: the last epochs and the first scores, where there are many."""
+    """Return the table of finished scores for the terminal: the last epochs and the first scores, where there are many.
+
+    Empty if the folder has none, as those of earlier versions.
+    """
+    if not (folder / FINISHED).is_file() or TABLE not in FinishedScores.read(folder / FINISHED).files:
+        return ""
     table = read_table(folder / TABLE, "score again with --force")
     defined = [name for index, name in enumerate(table.columns) if any(row[index] for row in table.rows)]
     scores = [name for name in defined if name not in KNOWN]
