@@ -9,22 +9,23 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.splits import SPLITS
 
 FEW = 0.05  # share of masks with a class, or with anything else, below which a warning is given
-MOST = 0.5  # share of the pixels that the only class has, above which masks may be inverted
+MOST = 0.5  # share of the pixels that a single class has, above which masks may be inverted
 MOST_NAMED = 6  # classes in a line
 ANY = "any class"
 
 
-def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str]) -> list[dict[str, Any]]:
+def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str], area: int) -> list[dict[str, Any]]:
     """Count the empty and the full masks and the pixels of each split, by class and for all classes together.
 
     Args:
         pixels: int (N, 1 + classes), how many pixels of each mask have each label; 0 is background.
         splits: split of each mask.
         classes: names of the classes.
+        area: pixels of a mask, those to ignore among them.
 
     Returns:
         One row per split and class: masks, how many of them are empty (no such pixel) and full (no other pixel), and the share of
-        the class in all labelled pixels.
+        all pixels that the class has.
     """
     of_class = np.column_stack([pixels[:, 1:], pixels[:, 1:].sum(axis=1)])  # (N, classes + 1)
     empty = of_class == 0
@@ -32,7 +33,7 @@ def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str
     rows = []
     for split in (name for name in SPLITS if name in splits):
         inside = np.array([name == split for name in splits])
-        shares = of_class[inside].sum(axis=0) / max(1, pixels[inside].sum())
+        shares = of_class[inside].sum(axis=0) / (area * inside.sum())
         for column, name in enumerate([*classes, ANY]):
             counts = {key: int(flags[inside, column].sum()) for key, flags in (("empty", empty), ("full", full))}
             share = round(float(shares[column]), 6)
@@ -49,7 +50,7 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
 
     Returns:
         Warnings about classes that no mask holds, that fewer than one mask in twenty holds, or that fill all but as few; and about
-        an only class with most of the pixels.
+        a single class with most of the pixels.
 
     Raises:
         InputError: all masks of the training or the test images are empty, or all are full of one class.
@@ -78,9 +79,8 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
     only = [row for row in rows if row["split"] == "train" and row["class"] != ANY]
     if len(only) == 1 and only[0]["share"] > MOST:
         warnings.append(
-            f"{100 * only[0]['share']:.1f} % of the pixels of the training masks are {only[0]['class']!r}; if that is the "
-            "background, the masks are inverted: say by the option `labels` which value is which, such as "
-            f"{{0: {only[0]['class']}, 255: background}}"
+            f"{_percent(only[0]['share'])} of the pixels of the training masks are {only[0]['class']!r}; look at the preview: if "
+            "that is the background, the masks are inverted, and `labels`, an option of most readers, says which value is which"
         )
     return warnings
 
@@ -88,5 +88,9 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
 def describe_shares(rows: Sequence[Mapping[str, Any]]) -> str:
     """Say which share of the pixels of the first split each class has, of many classes the first."""
     first = [row for row in rows if row["split"] == rows[0]["split"] and row["class"] != ANY]
-    shares = [f"{row['class']} {100 * row['share']:.1f} %" for row in first[:MOST_NAMED]]
+    shares = [f"{row['class']} {_percent(row['share'])}" for row in first[:MOST_NAMED]]
     return f"of the pixels of the {first[0]['split']} masks: {', '.join(shares)}{', …' if len(first) > MOST_NAMED else ''}"
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -241,7 +242,8 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
 
 def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> tuple[str, list[str]]:
     """Write how many masks are empty and full, by split and class; return which share each class has, and warnings."""
-    counts = count_masks(np.stack(rows.pixels), splits, scan.classes)
+    assert scan.labels is not None  # a scan without labels has no masks
+    counts = count_masks(np.stack(rows.pixels), splits, scan.classes, math.prod(scan.labels.shape))
     (folder / COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
     warnings = check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
     return describe_shares(counts), warnings

@@ -103,7 +103,10 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
     """
     for length, name in zip(size, ("height", "width"), strict=True):
         if length < side:
-            raise InputError(f"expected windows no larger than the {name} of `size`, {length}, but got {side} pixels")
+            raise InputError(
+                f"expected windows no larger than the {name} of `size`, {length}, but got {side} pixels; enlarge `size`, or reduce "
+                "`window` or `tile`"
+            )
         if beyond := (length - side) % stride:
             raise InputError(
                 f"expected windows of {side} pixels at stride {stride} to fill the {name} {length}, but {beyond} pixels are left; "
