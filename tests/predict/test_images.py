@@ -145,6 +145,34 @@ def test_a_folder_without_clear_images_is_refused(files: list[str], message: str
         list_images(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("masks", "fitting"),
+    [
+        (["1_seg", "2_seg"], "_seg"),
+        (["1", "2"], "''"),  # in their own folder
+        (["10", "1_seg", "20", "2_seg"], "_seg"),  # 10 and 20 are masks of others
+        (["1_img", "1_mask", "2_img", "2_mask"], "_mask"),
+        (["1_a", "1_b", "2_a", "2_b"], None),  # any of both
+        (["1_seg"], None),
+    ],
+)
+def test_the_suffix_that_fits_all_images_is_proposed(masks: list[str], fitting: str | None, tmp_path: Path) -> None:
+    for path in (*(f"images/{name}" for name in "12"), *(f"masks/{name}" for name in masks)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{path}.png")
+    with pytest.raises(InputError) as error:
+        find_masks(list_images(tmp_path / "images"), tmp_path / "masks", "_other")
+    assert str(error.value).endswith("(--mask-suffix)" if fitting is None else f"is set by `--mask-suffix {fitting}`")
+
+
+def test_images_are_never_proposed_as_their_own_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="correct predict.masks"):
+        find_masks(list_images(Path()), tmp_path, "_gt")
+
+
 def test_masks_are_found_by_name(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "a_gt.tif"):
         Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
@@ -154,7 +182,9 @@ def test_masks_are_found_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"b.png has none named b_gt \(1 such\)"):
         find_masks([a, b], tmp_path, "_gt")
     Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "b_gt.png")
-    with pytest.raises(InputError, match=r"a.png has none named a_mask \(2 such\); add `--mask-suffix _gt`"):
+    with pytest.raises(
+        InputError, match=r"a.png has none named a_mask \(2 such\); the suffix that fits is set by `--mask-suffix _gt`"
+    ):
         find_masks([a, b], tmp_path, "_mask")
     with pytest.raises(InputError, match="a folder of masks for 2 images"):
         find_masks([a, b], tmp_path / "a_gt.tif", "")

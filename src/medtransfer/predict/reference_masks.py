@@ -95,11 +95,19 @@ def _in_mask_folders(images: Sequence[Image]) -> list[Image]:
     return [image for image in images if image.name in inside and belongs(PurePosixPath(image.name).name)]
 
 
-def _fitting_suffixes(images: Sequence[Image], files: Mapping[str, Path]) -> list[str]:
-    """Return the endings, the shortest first, by which every image has a file of its name, other than the image."""
-    first = images[0].name
-    endings = sorted((name.removeprefix(first) for name in files if name.startswith(first)), key=len)
-    return [end for end in endings if all(files.get(f"{image.name}{end}", image.path) != image.path for image in images)]
+def _fitting_suffix(images: Sequence[Image], files: Mapping[str, Path]) -> str | None:
+    """Return the ending by which every image has a file of its name, other than the images; None unless there is a single one.
+
+    If there are several, one that says "mask" or the like counts.
+    """
+    first, own = images[0].name, {image.path.resolve() for image in images}
+    endings = [name.removeprefix(first) for name in files if name.startswith(first)]
+    found = {name for name, path in files.items() if path.resolve() not in own}
+    fitting = [
+        end for end in endings if not end[:1].isalnum() and all(f"{image.name}{end}" in found for image in images)
+    ]  # fmt: skip
+    named = [end for end in fitting if _says_mask(end)]
+    return next((ends[0] for ends in (fitting, named) if len(ends) == 1), None)
 
 
 def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Path]:
@@ -122,10 +130,9 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
     files = _list_masks(path)
     masks = {name: file for name, file in files.items() if name.endswith(suffix)}
     if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
-        fitting = _fitting_suffixes(images, files)
         remedy = "correct predict.masks (--masks) or predict.mask_suffix (--mask-suffix)"
-        if fitting:
-            remedy = f"add `--mask-suffix {shlex.quote(fitting[0])}`"
+        if (fitting := _fitting_suffix(images, files)) is not None:
+            remedy = f"the suffix that fits is set by `--mask-suffix {shlex.quote(fitting)}`"
         raise InputError(
             f"expected a mask in {path} for every image, but {missing[0].path} has none named {missing[0].name}{suffix} "
             f"({len(missing)} such); {remedy}"
