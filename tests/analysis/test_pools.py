@@ -46,7 +46,7 @@ def test_only_the_described_study_is_judged_and_the_rest_is_counted(workplace: P
     pools, left = collect(SETTING, described=Described("prot1"))
     assert [pool.digests["protocol"] for pool in pools] == ["prot1"]
     assert left == [
-        "8 fine-tunings are not of the study that the parameters describe (they differ in protocol); "
+        "8 fine-tunings are not of the study that the parameters describe: they differ in protocol; "
         "`medtransfer report --all` judges them too"
     ]
     both, left = collect(SETTING)
@@ -58,10 +58,11 @@ def test_the_settings_in_which_other_fine_tunings_differ_are_named(workplace: Pa
     add_dice(**recipe)
     add_dice(protocol="prot2", **{**recipe, "lr": "0.02"})
     add_dice(protocol="prot3", **dict.fromkeys(recipe, "1"))
-    _, (left,) = collect(SETTING, described=Described("prot1", recipe=recipe))
-    assert "16 fine-tunings" in left and "(they differ in protocol: " in left
-    assert "finetune.lr 0.02 instead of 0.05" in left
-    assert "finetune.lr 1 instead of 0.05, finetune.power 1 instead of 0.9, finetune.batch_size 1 instead of 8, 2 more" in left
+    known = {**{name: (value, value) for name, value in recipe.items()}, "optimiser": ("adamw", "sgd")}
+    _, (left,) = collect(SETTING, described=Described("prot1", names={"target": ["moon"]}, recipe=known))
+    assert "16 fine-tunings" in left and "they differ in protocol (finetune." in left
+    assert "finetune.lr 0.02 instead of 0.05, finetune.optimiser sgd instead of adamw" in left  # which a run without it had
+    assert "finetune.lr 1 instead of 0.05, finetune.power 1 instead of 0.9, finetune.batch_size 1 instead of 8, 3 more" in left
 
 
 def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:

@@ -28,7 +28,8 @@ class Described:
             of the study.
         names: names that the parameters define, by field (`target`, `encoder`, `origin`); other fields are not compared.
         every_epoch: whether the study fine-tunes all checkpoints, so that one that is only scored is missing.
-        recipe: params of the fine-tunings, as the store has them, that the protocol is the digest of; for messages alone.
+        recipe: params of the fine-tunings, as the store has them, that the protocol is the digest of, each with the value of runs
+            that lack it; for messages alone.
     """
 
     protocol: str
@@ -37,7 +38,7 @@ class Described:
     seeded: frozenset[str] = frozenset()
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
     every_epoch: bool = True
-    recipe: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def values(self) -> list[Any]:
@@ -63,8 +64,8 @@ class Described:
     def settings_of(self, params: Mapping[str, str]) -> str:
         """Name the params of a fine-tuning by another protocol that differ from the recipe; empty where none is known to."""
         differing = [
-            f"finetune.{name} {params[name]} instead of {value}"
-            for name, value in self.recipe.items() if params.get(name, value) != value
+            f"finetune.{name} {got} instead of {value}"
+            for name, (value, former) in self.recipe.items() if (got := params.get(name, former)) != value
         ]  # fmt: skip
         more = [f"{len(differing) - MOST_SETTINGS} more"] if len(differing) > MOST_SETTINGS else []
         return ", ".join([*differing[:MOST_SETTINGS], *more])

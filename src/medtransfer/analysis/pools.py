@@ -134,11 +134,11 @@ def _of_study(
     left = [key for key in tuned if differing[key]]
     if not left:
         return kept, []
-    names = ", ".join(dict.fromkeys(name for key in left for name in differing[key]))
-    if settings := _settings({runs[0].params["protocol"]: runs[0] for runs in map(tuned.__getitem__, left)}, described):
-        names = f"{names}: {settings}"
+    settings = _settings({runs[0].params["protocol"]: runs[0] for runs in map(tuned.__getitem__, left)}, described)
+    known = {"protocol": f"protocol ({settings})"} if settings else {}
+    names = ", ".join(known.get(name, name) for name in dict.fromkeys(name for key in left for name in differing[key]))
     count = sum(len(tuned[key]) for key in left)
-    text = f"{count} fine-tunings are not of the study that the parameters describe (they differ in {names})"
+    text = f"{count} fine-tunings are not of the study that the parameters describe: they differ in {names}"
     if not kept:
         raise InputError(
             f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
@@ -150,9 +150,11 @@ def _of_study(
 
 def _settings(by_protocol: Mapping[str, StoredRun], described: Described) -> str:
     """Name the settings in which fine-tunings by other protocols differ from the study; of many protocols those of the first."""
-    others = [run for protocol, run in by_protocol.items() if protocol != described.protocol][:MOST_PROTOCOLS]
-    whole = [tracking.find_finished("finetune", run.tags[tracking.CELL]) for run in others]
-    return "; ".join(filter(None, (described.settings_of(run.params) for run in whole if run)))
+    others = [run for protocol, run in by_protocol.items() if protocol != described.protocol]
+    whole = [tracking.find_finished("finetune", run.tags[tracking.CELL]) for run in others[:MOST_PROTOCOLS]]
+    named = [settings for run in whole if run and (settings := described.settings_of(run.params))]
+    more = [f"{len(others) - MOST_PROTOCOLS} more recipes"] if named and len(others) > MOST_PROTOCOLS else []
+    return "; ".join([*named, *more])
 
 
 def _scores(

@@ -124,7 +124,7 @@ def is_trained(params: Params, origin: str) -> bool:
 def described(params: Params) -> "Described":
     """Return the study that the parameters describe: their protocol, the prepared targets and the checkpoints on disk."""
     from medtransfer.analysis.described import Described
-    from medtransfer.finetune.protocol import Protocol
+    from medtransfer.finetune.protocol import ADDED, Protocol
 
     prepared, checkpoints = Path(params.prepare.out), Path(params.pretrain.out)
     data = {}
@@ -142,7 +142,7 @@ def described(params: Params) -> "Described":
         "target": params.prepare.targets, "encoder": params.pretrain.encoders, "origin": params.pretrain.origins,
     }  # fmt: skip
     protocol = Protocol.of(params.finetune)
-    recipe = {name: str(value) for name, value in asdict(protocol).items()}
+    recipe = {name: (str(value), str(ADDED.get(name, value))) for name, value in asdict(protocol).items()}
     return Described(protocol.key, data, pretraining, seeded, names, params.study.epochs == "all", recipe)
 
 
