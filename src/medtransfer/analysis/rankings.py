@@ -38,7 +38,7 @@ def outcomes_of(
 
 
 def pruned_so_far(
-    indicator: str, eta: int, least: float, evidence: Sequence[EvidenceRow], confidence: float
+    indicator: str, eta: int, least: float, evidence: Sequence[EvidenceRow], confidence: float, recipe: str = ""
 ) -> Pruning | None:  # fmt: skip
     """Judge pruning by an indicator over all rankings of the store, by the plain cut, since runs hold no sets.
 
@@ -48,6 +48,7 @@ def pruned_so_far(
         least: share of the way from chance to the highest outcome up to which models learned nothing.
         evidence: what fine-tuning gave.
         confidence: coverage of the interval.
+        recipe: protocol of the fine-tunings that count if no other has more candidates.
 
     Returns:
         The judgement; None where no ranking has LEAST candidates with an outcome.
@@ -59,7 +60,7 @@ def pruned_so_far(
         by_weights.setdefault(run.params["weights"], run.metrics.get(indicator, float("nan")))
     cuts, targets = list[dict[str, Cut]](), list[str]()
     for (target, data, mode, *_), scores in rankings.items():
-        cut = _judge(indicator, eta, least, scores, str(data), str(mode), evidence)
+        cut = _judge(indicator, eta, least, scores, str(data), str(mode), evidence, recipe)
         if cut is not None:
             cuts.append({indicator: cut})
             targets.append(str(target))
@@ -67,13 +68,14 @@ def pruned_so_far(
 
 
 def _judge(
-    indicator: str, eta: int, least: float, scores: dict[str, float], data: str, mode: str, evidence: Sequence[EvidenceRow]
-) -> Cut | None:
+    indicator: str, eta: int, least: float, scores: dict[str, float], data: str, mode: str, evidence: Sequence[EvidenceRow],
+    recipe: str,
+) -> Cut | None:  # fmt: skip
     metrics = {(one := TASKS[row.task].primary).name: one for row in evidence if row.data == data and row.task in TASKS}
     if not metrics:
         return None
     metric = metrics[min(metrics)]
-    means, *_ = outcomes_of(list(scores), data, mode, metric.name, evidence)
+    means, *_ = outcomes_of(list(scores), data, mode, metric.name, evidence, recipe)
     values, known = score_sign(indicator) * np.array(list(scores.values())), np.isfinite(means)
     if known.sum() < LEAST or means[known].max() <= metric.floor(least) or not np.isfinite(values[known]).any():
         return None

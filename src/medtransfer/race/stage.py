@@ -12,6 +12,7 @@ from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
 from medtransfer.analysis.rankings import pruned_so_far
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.finetune.protocol import Protocol
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
@@ -66,7 +67,8 @@ def race(params: Params) -> Race:
     study.reach_store(params, ("finetune", "race"))
     if pruned is not None:
         evidence = all_rows(Path(params.prepare.out), Path(params.evidence.out))
-        known = pruned_so_far(pruned.by, section.eta, params.report.least, evidence, params.report.confidence)
+        recipe = Protocol.of(params.finetune).key
+        known = pruned_so_far(pruned.by, section.eta, params.report.least, evidence, params.report.confidence, recipe)
         pruned = replace(pruned, so_far=known)
     with exclusive(Path(section.out)):
         with tracking.project_run_set_aside():
