@@ -28,7 +28,7 @@ class NewTarget(Section):
     reader: Name
     """reader of the raw dataset"""
     size: Sides
-    """(height, width) of the stored images"""
+    """(height, width) of the stored images; one number: both"""
     subset: bool
     """true: fewer images than the official counts are expected"""
     split: Literal["official", "auto", "none"] | dict[str, Any]

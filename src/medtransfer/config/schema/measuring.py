@@ -106,7 +106,7 @@ class Rank(Section):
     options: dict[str, Any]
     """options of the folder reader for images and masks, such as {group: '(case[0-9]+)_'}"""
     size: Sides
-    """(height, width) that images and masks are resized to"""
+    """(height, width) that images and masks are resized to; one number: both"""
     candidates: list[Place]
     """timm names, files and folders of checkpoints, FILE@ARCHITECTURE, random; empty: those of the study, and installed weights"""
     pickle: bool
