@@ -28,6 +28,7 @@ def test_a_name_is_broken_into_lines(name: str, lines: list[str]):
         ([True, True, False], ["maybe", "maybe", "no"]),
         ([True, None, False], ["maybe", "–", "no"]),  # it was not compared with the second
         ([None, None], ["–", "–"]),
+        ([True, None], ["–", "–"]),
         ([True], ["–"]),
         ([], []),
     ],

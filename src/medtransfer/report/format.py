@@ -64,7 +64,7 @@ def best_words(unbeaten: Sequence[bool | None]) -> list[str]:
     "likely" is the only one that no other beats, where all are compared; "maybe" is one of several. One that is alone is compared
     with nothing.
     """
-    if len(unbeaten) < 2:
+    if len(unbeaten) - unbeaten.count(None) < 2:
         return ["–"] * len(unbeaten)
     kept = "likely" if unbeaten.count(True) == 1 and None not in unbeaten else "maybe"
     return ["–" if one is None else (kept if one else "no") for one in unbeaten]

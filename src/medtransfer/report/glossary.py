@@ -40,8 +40,8 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided t tests, corrected for their "
                         f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise. "
-                        "Checkpoints share what their spreads have in common, but the random initialisation, epoch 0, is compared "
-                        "by its own: with two seeds it may stay within noise far below checkpoints that do not.",
+                        "Variances of checkpoints are shrunk towards each other, but that of the random initialisation, epoch 0, "
+                        "is its own: with two seeds it may stay within noise far below checkpoints that do not.",
         "Rise": "of robustness, from the checkpoint before, and its standard error over groups of images.",
         "Stability": "share of draws of groups of images in which the score would have chosen the same checkpoint.",
         "Regret": f"mean {metric} of the best checkpoint minus that of the chosen one.",

@@ -19,7 +19,7 @@ from medtransfer.wording import counted
 WIDTH, NAMES, ROW, LINE, HEAD, FLOOR = 620, 240, 19, 12, 26, 38  # px: of all, of names, rows, further lines, heading and axis
 LETTERS = 40  # of a line of a name
 MOST_COMPARISONS, MOST_ROWS, MOST_OF_ALL = 12, 15, 75  # rows of a comparison, and of all in a file
-CAPTION = "Grey: results. Blue: their means with one standard deviation to both sides; white inside where another is better."
+CAPTION = "Grey: results. Blue: their means with one standard deviation to both sides; white dots are not the best."
 
 
 def initialisations(comparison: StartComparison) -> Markup:
