@@ -24,7 +24,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import INDEX_COLUMNS, Provenance, TargetInfo, series_folder
+from medtransfer.records import INDEX_COLUMNS, Provenance, ScoreIndex, TargetInfo, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
 
 pytestmark = pytest.mark.long
@@ -123,12 +123,13 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Params, tuple[Any, ...]]]:
-    """Catch what the commands ask of the study, as (stage, params, further arguments)."""
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Params, tuple[Any, ...]]]:
+    """Catch what the commands ask of the study, as (stage, params, further arguments); each is told a folder of its name."""
     seen: list[tuple[str, Params, tuple[Any, ...]]] = []
+    ScoreIndex(epochs=[0], indicators=[]).write(tmp_path / "score" / "scores.json")
     for name in ("samples", "prepare", "pretrain", "score", "finetune", "report", "search", "study"):
         monkeypatch.setattr(
-            study, name, lambda params, *more, stage=name, **named: seen.append((stage, params, more)) or Path(stage)
+            study, name, lambda params, *more, stage=name, **named: seen.append((stage, params, more)) or tmp_path / stage
         )
     return seen
 
