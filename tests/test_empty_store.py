@@ -22,8 +22,8 @@ READING = {  # commands that need results of a store, and what they say without 
     "replay": "expected --downstream",
     "guard": "expected a checkpoint of epoch 0 in checkpoints/unet-simple",
     "race": "expected checkpoints or weights at checkpoints/unet-simple",
-    "rank": "expected checkpoints or weights at checkpoints/unet-simple",
-    "cka": "expected checkpoints or weights at checkpoints/unet-simple",
+    "rank --candidates checkpoints/unet-simple": "expected checkpoints or weights at checkpoints/unet-simple",
+    "cka --candidates checkpoints/unet-simple": "expected checkpoints or weights at checkpoints/unet-simple",
     "pretrain --stop-rule nowhere": "expected pretrain.stop_rule out of first-drop",
 }
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")

@@ -14,6 +14,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
+from medtransfer.rank import candidates
 from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.identity import identify
 from medtransfer.rank.loading import load
@@ -33,6 +34,23 @@ def weights(tmp_path: Path) -> Path:
 
 def read(texts: list[str], params: Params):
     return read_candidates(texts, params)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_without_names_they_are_those_of_the_study_and_installed_weights(
+    started: bool, tiny_params: Callable[..., Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):  # fmt: skip
+    params = tiny_params({"pretrain.out": str(tmp_path)})
+    monkeypatch.setattr(candidates, "find_installed", lambda name: "installed")
+    installed = [candidates.INSTALLED, "random"]
+    if started:
+        (tmp_path / "unet-simple").mkdir()
+        installed.insert(0, str(tmp_path / "unet-simple"))
+    with caplog.at_level("INFO"):
+        assert candidates.default_candidates(params) == installed
+    assert ("there are no checkpoints of the study yet" in caplog.text) == (not started)
+    monkeypatch.setattr(candidates, "find_installed", lambda name: None)
+    assert candidates.default_candidates(params) == [str(tmp_path / "unet-simple")]
 
 
 def test_a_file_is_loaded_into_the_architecture_that_it_fits(weights: Path, tiny_params: Callable[..., Params]):

@@ -1,5 +1,6 @@
 """Candidates of a ranking: timm names, checkpoints, weights files with an architecture, fusions, and random controls."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -24,6 +25,7 @@ FORMS = (
     "the name of a timm model, a folder or a file of our checkpoints, FILE@ARCHITECTURE, TIMM_NAME@FILE, random, "
     "random@ARCHITECTURE or fused:CANDIDATE+CANDIDATE"
 )
+log = logging.getLogger("medtransfer")
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,17 @@ def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
 
 
 def default_candidates(params: Params) -> list[str]:
-    """Return the checkpoints of the study, and the smallest installed ImageNet weights with a random control."""
-    series = [str(series_folder(Path(params.pretrain.out), *names)) for names in study.study_series(params, {})]
-    return [*series, *([INSTALLED, RANDOM] if find_installed(INSTALLED) else [])]
+    """Return the checkpoints of the study, and the smallest installed ImageNet weights with a random control.
+
+    Where weights are installed and no series of the study has been started, they are the only candidates, and a line says so.
+    """
+    series = [series_folder(Path(params.pretrain.out), *names) for names in study.study_series(params, {})]
+    if not find_installed(INSTALLED):
+        return list(map(str, series))
+    if not any(folder.is_dir() for folder in series):
+        log.info("there are no checkpoints of the study yet, such as %s; the candidates are %s and random", series[0], INSTALLED)
+        series = []
+    return [*map(str, series), INSTALLED, RANDOM]
 
 
 def _read(text: str, params: Params) -> Iterator[Candidate]:
