@@ -126,6 +126,15 @@ def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) 
     assert message({user: value}).endswith(expected)
 
 
+def test_a_file_that_defines_an_unknown_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.yaml").write_text("prepare: [")
+    Path("my images.yaml").write_text("prepare: {targets: {mine: {reader: nifti}}}")
+    errors = message({"finetune.target": "mine", "finetune.encoder": "mine"})
+    assert "the target 'mine', known are sample, sample-lungs, sample-retina; my images.yaml defines it" in errors
+    assert "add --params 'my images.yaml'" in errors and errors.count("defines it") == 1
+
+
 def test_every_key_that_uses_a_name_is_checked() -> None:
     """A new section with a field `encoder`, `origin` or `target` must be added to USED."""
     fields = {

@@ -3,6 +3,7 @@
 import os
 import re
 import reprlib
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -223,10 +224,25 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
         for user in USED[kind]:
             value, one = _look_up(merged, user), kind.removesuffix("s")
             errors += [
-                (tuple(user.split(".")), f"{user} names the {one} {name!r}, known are {', '.join(sorted(map(str, known)))}")
+                (
+                    tuple(user.split(".")),
+                    f"{user} names the {one} {name!r}, known are {', '.join(sorted(map(str, known)))}{_hint(kind, name)}",
+                )
                 for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
             ]  # fmt: skip
     return errors
+
+
+def _hint(kind: str, name: str) -> str:
+    """Return how to name the file of the working folder that defines an unknown name, if there is one."""
+    for path in sorted(Path().glob("*.yaml")) if kind in DEFINED else []:
+        try:
+            held = _look_up(_read(path), DEFINED[kind])
+        except InputError:  # another file than those that were asked for
+            continue
+        if isinstance(held, dict) and name in held:
+            return f"; {path} defines it: add --params {shlex.quote(str(path))}"
+    return ""
 
 
 def _look_up(value: Any, dotted: str) -> Any:
