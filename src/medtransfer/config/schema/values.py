@@ -53,9 +53,15 @@ def _read_size(value: Any) -> Any:
 
 
 def _read_sides(value: Any) -> Any:
-    """Read a single number as both sides of a square."""
-    single = value[0] if isinstance(value, list) and len(value) == 1 else value
-    return (single, single) if isinstance(single, int) else value
+    """Read a single number as both sides of a square; that they are pixels is checked of both sides of a list alone."""
+    sides = list(value) if isinstance(value, list | tuple) else [value]
+    if len(sides) == 2:
+        return sides
+    if len(sides) == 1 and type(sides[0]) is int and 0 < sides[0] <= MOST_PIXELS:
+        return sides * 2
+    raise ValueError(
+        f"must be a number of pixels from 1 to {MOST_PIXELS:,}, or a list of height and width such as [224, 192] (got {value!r:.80})"
+    )
 
 
 MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # largest integer; longest side of a picture; most workers
