@@ -80,8 +80,8 @@ def test_all_errors_are_named_at_once() -> None:
         "finetune.foo: is not a known key",
         "pretrain: checkpoints [99] come after the last of 10 epochs",
         "finetune.mode names the mode 'half', known are decoder, full",
-        "prepare.targets.sample.size: must be a number of pixels from 1 to 16,384, or a list of height and width such as [224, 192] "
-        "(got [64, 64, 3])",
+        "prepare.targets.sample.size: must be a number of pixels from 1 to 16,384, or a list of height and width such as "
+        "[224, 192] (got [64, 64, 3])",
         "study.targets names the target 'nowhere', known are sample, sample-lungs, sample-retina",
     ):
         assert part in errors

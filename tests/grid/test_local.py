@@ -308,6 +308,33 @@ def test_threads_do_not_depend_on_the_number_of_jobs(
 
 
 @pytest.mark.parametrize(
+    ("overrides", "workers", "jobs", "accelerator", "threads"),
+    [
+        ({}, None, 5, "auto", ["2"]),
+        ({}, 4, 5, "cpu", ["2"]),
+        ({"grid.workers": 4}, 4, 5, "cpu", ["16"]),
+        ({}, None, 1, "auto", []),  # this process does it itself
+        ({}, 1, 5, "auto", []),
+        ({}, None, 5, "cuda", []),  # there is a driver, and GPUs are counted first
+        ({"grid.resources": {"score": {"cpus": 4}}}, None, 5, "auto", []),  # threads depend on the jobs
+    ],
+)
+def test_the_fork_server_imports_while_the_caller_does(
+    overrides: dict[str, Any], workers: int | None, jobs: int, accelerator: str, threads: list[str],
+    monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params],
+) -> None:  # fmt: skip
+    """It is started with the threads of the workers, which inherit its environment."""
+    started = list[str | None]()
+    monkeypatch.setattr(local.forkserver, "ensure_running", lambda: started.append(os.environ.get("OMP_NUM_THREADS")))
+    monkeypatch.setattr(local, "count_cores", lambda: 64)
+    monkeypatch.setattr(local, "has_driver", lambda: accelerator == "cuda")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    params = tiny_params({"grid.workers": None, "grid.cpus": 2, **overrides})
+    local.Local().prepare(params, workers, jobs, accelerator)
+    assert started == threads and "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize(
     ("visible", "count", "names"),
     [
         (None, 2, ["0", "1"]),

@@ -38,8 +38,12 @@ def read(texts: list[str], params: Params):
 
 @pytest.mark.parametrize("started", [True, False])
 def test_without_names_they_are_those_of_the_study_and_installed_weights(
-    started: bool, tiny_params: Callable[..., Params], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):  # fmt: skip
+    started: bool,
+    tiny_params: Callable[..., Params],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
     params = tiny_params({"pretrain.out": str(tmp_path)})
     monkeypatch.setattr(candidates, "find_installed", lambda name: "installed")
     installed = [candidates.INSTALLED, "random"]

@@ -53,6 +53,16 @@ class LauncherKind(ABC):
     here: ClassVar[bool] = False
     queues: ClassVar[bool] = False
 
+    def prepare(self, params: Params, workers: int | None, count: int, accelerator: str) -> None:  # noqa: B027
+        """Begin what `start` would wait for, so that the caller can do something else meanwhile; by default nothing.
+
+        Args:
+            params: params of all jobs.
+            workers: local processes; None for as many as there is room for.
+            count: number of jobs, at most.
+            accelerator: that most of them compute on, as in the params.
+        """
+
     @abstractmethod
     def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
         """Start a launcher.

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
@@ -58,18 +58,38 @@ def usable_gpus(accelerator: str) -> list[str]:
 
 def count_workers(params: Params, workers: int | None, jobs: Sequence[Runnable], gpus: Sequence[str]) -> int:
     """Count the local workers: those asked for, or as many as GPUs, or else cores, allow, but not more than there are jobs."""
-    if are_counted(params):
-        machine = Machine.here(gpus)
-        fitting = max((machine.at_once(share) for share in {share_of(params, job, bool(gpus)) for job in jobs}), default=1)
-        return min(workers or fitting, fitting, len(jobs))
+    if not are_counted(params):
+        return _count_uniform(params, workers, len(jobs), gpus)
+    machine = Machine.here(gpus)
+    fitting = max((machine.at_once(share) for share in {share_of(params, job, bool(gpus)) for job in jobs}), default=1)
+    return min(workers or fitting, fitting, len(jobs))
+
+
+def _count_uniform(params: Params, workers: int | None, jobs: int, gpus: Sequence[str]) -> int:
+    """Count the local workers where every job takes the same."""
     room = len(gpus) / params.grid.gpus if gpus and params.grid.gpus else count_cores() / params.grid.cpus
-    return workers or min(max(1, int(room)), len(jobs))
+    return workers or min(max(1, int(room)), jobs)
+
+
+def _count_threads(params: Params, workers: int, gpus: Sequence[str]) -> int:
+    # As many workers as there is room for may be more than there are jobs: each has the same threads, and so the same bits.
+    given = params.grid.cpus if params.grid.workers is None and not gpus else count_cores() / workers
+    return max(1, int(given))
 
 
 class Local(LauncherKind):
     """Processes of this machine."""
 
     here = True
+
+    def prepare(self, params: Params, workers: int | None, count: int, accelerator: str) -> None:
+        """Start the fork server, which imports for seconds, unless GPUs must be counted first; see `LauncherKind`."""
+        if are_counted(params) or (accelerator != "cpu" and has_driver()):
+            return
+        if (started := _count_uniform(params, workers, count, [])) > 1:
+            with _to_be_inherited(_count_threads(params, started, [])):
+                _context()
+                forkserver.ensure_running()
 
     def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
         """Start worker processes; see `LauncherKind`."""
@@ -120,9 +140,7 @@ class LocalLauncher:
         """
         self.params, self.gpus, self.logs = params, gpus, logs
         logs.mkdir(parents=True, exist_ok=True)
-        # As many as there is room for may be more than there are jobs: each has the same threads, and so the same bits.
-        given = params.grid.cpus if params.grid.workers is None and not gpus else count_cores() / workers
-        self.threads = max(1, int(given))
+        self.threads = _count_threads(params, workers, gpus)
         self.machine = Machine.here(gpus) if are_counted(params) else None
         self.running: dict[Runnable, tuple[Share, tuple[str, ...]]] = {}
         self.processes = [self._start(number, *self._usual(number)) for number in range(workers)]
@@ -213,18 +231,30 @@ class LocalLauncher:
         return tuple(dict.fromkeys(gpus)), self.threads
 
     def _start(self, number: int, gpus: tuple[str, ...], threads: int) -> _Worker:
-        context = get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
+        context = _context()
         ours, theirs = context.Pipe()
         names = (
             ",".join(gpus) if gpus or (self.gpus and self.machine is not None) else None
         )  # "": a job that takes no GPU sees none
         arguments = (theirs, self.params, self._log(number), names)
         process = context.Process(target=serve, args=arguments, daemon=False)
-        with _threads(threads), without_interrupts():
+        with _to_be_inherited(threads):
             process.start()
         theirs.close()  # else the pipe would stay open when the process ends
         return _Worker(process, ours, gpus, threads)
+
+
+def _context() -> ForkServerContext:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+@contextmanager
+def _to_be_inherited(threads: int) -> Iterator[None]:
+    """Set what processes that are started in the block inherit: the number of threads, and that Ctrl-C does not reach them."""
+    with _threads(threads), without_interrupts():
+        yield
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medtransfer import study
+from medtransfer import study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.indicators.registry import require_known
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
@@ -120,6 +121,9 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
         if (out / PAGE).exists() and not (request and read_finished(out, request)):
             log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
+        section = params.rank
+        with tracking.project_run_set_aside():
+            LAUNCHERS[section.launcher].prepare(params, section.workers, len(candidates), params.score.accelerator)
         with loading("rank"):
             from medtransfer.rank.assess import assess
         assessed = assess(params, candidates, target, evidence)

@@ -60,7 +60,8 @@ def _read_sides(value: Any) -> Any:
     if len(sides) == 1 and type(sides[0]) is int and 0 < sides[0] <= MOST_PIXELS:
         return sides * 2
     raise ValueError(
-        f"must be a number of pixels from 1 to {MOST_PIXELS:,}, or a list of height and width such as [224, 192] (got {value!r:.80})"
+        f"must be a number of pixels from 1 to {MOST_PIXELS:,}, or a list of height and width such as [224, 192] "
+        f"(got {value!r:.80})"
     )
 
 
