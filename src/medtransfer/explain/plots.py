@@ -21,7 +21,7 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREY, VERMILLION, Mark
 
 PANEL_WIDTH, PANEL_HEIGHT, COLUMNS = 300, 170, 3  # px
 LEFT, RIGHT, BELOW, ABOVE = 48, 8, 26, 30  # px around the axes of a panel
-FOOT = 34  # px of the legend below a PNG file
+FOOT = 54  # px of the legend and the caption below a PNG file
 MODE_MARKS = (Mark(BLUE, "o"), Mark(VERMILLION, "s"))  # of the first and the second mode of transfer
 
 
@@ -49,7 +49,12 @@ def write_png(path: Path, cases: Sequence[Case], level: int) -> None:
     marks = [(mark, f"mode {case.pool.fields['mode']}") for case, mark in zip(cases, MODE_MARKS, strict=False)]
     marks += [(Mark(colour, "o"), f"level {level}") for level, colour in colours.items()]
     handles = [Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="", label=label) for mark, label in marks]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, columnspacing=1, handletextpad=0)
+    above = 22 / (height + FOOT)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, above), ncols=len(handles), frameon=False,
+                  columnspacing=1, handletextpad=0)  # fmt: skip
+    caption = f"Across: pretraining epoch; in the last panel robustness at level {level}, darker the later the epoch."
+    bands = " Bands: ± one standard deviation over seeds." if _has_bands(cases) else ""
+    figure.text(0.5, 10 / (height + FOOT), caption + bands, ha="center", va="center", color=GREY, fontsize=9)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
@@ -104,6 +109,10 @@ def _place(figure: Figure, index: int, count: int, title: str) -> Axes:
     figure.text((left + 6) / width, (top - 18) / height, title, color=BLACK)
     frame(axes, 3)
     return axes
+
+
+def _has_bands(cases: Sequence[Case]) -> bool:
+    return any(all(mean.n > 1 for mean in case.pool.seed_means.values()) for case in cases)
 
 
 def _draw_outcome(axes: Axes, cases: Sequence[Case], epochs: Sequence[int]) -> None:
