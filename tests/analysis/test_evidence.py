@@ -9,7 +9,7 @@ from scipy import stats
 from tests.analysis.test_judge import DICE, SAMPLING, pool
 
 from medtransfer.analysis import evidence
-from medtransfer.analysis.evidence import between_seeds, gather, rank_correlations
+from medtransfer.analysis.evidence import between_seeds, correlate_ranks, gather
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.summary import analyse, mean_over
 from medtransfer.metrics.power import detectable_gap, seeds_needed
@@ -22,14 +22,29 @@ def test_correlation_given_the_epoch_is_that_of_the_residuals_of_ranks() -> None
     x, y, z = (stats.rankdata(values) for values in ([scores[e] for e in epochs], [means[e] for e in epochs], epochs))
     rest = [side - np.polyval(np.polyfit(z, side, 1), z) for side in (x, y)]
     expected = (stats.spearmanr(x, y).statistic, stats.spearmanr(z, y).statistic, np.corrcoef(*rest)[0, 1])
-    assert rank_correlations(scores, means) == pytest.approx(expected)
+    assert correlate_ranks(scores, means) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(
-    "scores", [{0: 0.1, 1: 0.2, 5: 0.3, 10: 0.4}, dict.fromkeys((1, 5, 10, 20), 0.5), {1: 0.1, 5: 0.2, 10: 0.3, 20: 0.4}]
-)
-def test_no_correlation_with_few_epochs_equal_scores_or_scores_that_follow_the_epoch(scores: dict[int, float]) -> None:
-    assert rank_correlations(scores, {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.5, 20: 0.4}) is None
+@pytest.mark.parametrize("scores", [{0: 0.1, 1: 0.2, 5: 0.3, 10: 0.4}, dict.fromkeys((1, 5, 10, 20), 0.5)])
+def test_no_correlation_with_few_epochs_or_equal_scores(scores: dict[int, float]) -> None:
+    assert correlate_ranks(scores, {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.5, 20: 0.4}) is None
+
+
+def test_scores_that_follow_the_epoch_count_but_have_no_partial_correlation() -> None:
+    """The mean over both pools, by SciPy; the partial correlation is that of the second alone."""
+    dice = {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.5, 20: 0.4}
+    followed, other = dict(zip(dice, (0.0, 0.1, 0.2, 0.3, 0.4), strict=True)), dict(zip(dice, (0.0, 0.3, 0.1, 0.4, 0.2), strict=True))
+    pools = [pool({e: (d, d) for e, d in dice.items()}, scores, name=name) for name, scores in (("a", followed), ("b", other))]
+    found = analyse(pools, [], SAMPLING).evidence.association
+    assert found is not None and (found.configurations, found.given_in) == (2, 1)
+    trained = [list(values.values())[1:] for values in (dice, followed, other)]
+    first, second = (stats.spearmanr(scores, trained[0]).statistic for scores in trained[1:])
+    assert found.robustness.value == pytest.approx((first + second) / 2)
+    assert found.epoch.value == pytest.approx(first)  # the epoch is as robustness in the first
+    partial = correlate_ranks(other, dice)
+    assert found.given_epoch is not None and partial is not None and found.given_epoch.value == partial[2]
+    alone = analyse(pools[:1], [], SAMPLING).evidence.association
+    assert alone is not None and alone.given_epoch is None
 
 
 def test_choices_are_permuted_within_encoder_and_mode() -> None:
@@ -109,3 +124,15 @@ def test_draws_of_patients_without_a_best_above_zero_have_no_tis(
     patients, _ = evidence._patients([judged], replace(SAMPLING, patients=10**6))
     assert patients is not None and patients.deviation == pytest.approx(np.std([0.5, 0.8, 1.0], ddof=1))
     assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
+def test_seeds_needed_are_those_at_the_median_spread_of_a_target() -> None:
+    """As `grid --plan` counts them: the median of their numbers would be larger, since they grow with the square."""
+    spreads, pools = [0.01, 0.05], []
+    for number, spread in enumerate(spreads):
+        dice = {epoch: (0.8 - epoch / 100, 0.8 - epoch / 100 + spread) for epoch in (0, 1, 5, 10)}
+        one = pool(dice, name="moon")
+        pools.append(replace(one, fields={**one.fields, "encoder": f"e{number}"}))
+    found = analyse(pools, [], SAMPLING).evidence.power
+    relative = [spread / np.sqrt(2) / (0.8 + spread / 2) for spread in spreads]  # two values, and the best mean
+    assert found is not None and found.seeds == {"moon": seeds_needed(float(np.mean(relative)), SAMPLING.margin, 0.95)}

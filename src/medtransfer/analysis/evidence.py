@@ -40,17 +40,18 @@ def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) ->
 
 
 def _association(pools: Sequence[Judged], mean_over: MeanOver) -> Association | None:
-    rows = [(pool, row) for pool in pools if (row := rank_correlations(pool.pool.robustness, pool.pool.means)) is not None]
-    if not rows:
+    found = [(pool, row) for pool in pools if (row := correlate_ranks(pool.pool.robustness, pool.pool.means)) is not None]
+    if not found:
         return None
-    kept, values = zip(*rows, strict=True)
-    return Association(*(mean_over(kept, column) for column in zip(*values, strict=True)))
-
-
-def rank_correlations(scores: Mapping[Any, float], means: Mapping[Any, float]) -> tuple[float, float, float] | None:
-    """Return the correlations of `correlate_ranks`; None if one of them is not defined."""
-    found = correlate_ranks(scores, means)
-    return None if found is None or found[2] is None else (found[0], found[1], found[2])
+    given = [(pool, partial) for pool, (_, _, partial) in found if partial is not None]
+    measured = [pool for pool, _ in found]
+    return Association(
+        mean_over(measured, [of_score for _, (of_score, _, _) in found]),
+        mean_over(measured, [of_epoch for _, (_, of_epoch, _) in found]),
+        mean_over([pool for pool, _ in given], [partial for _, partial in given]) if given else None,
+        len(found),
+        len(given),
+    )
 
 
 def correlate_ranks(scores: Mapping[Any, float], means: Mapping[Any, float]) -> tuple[float, float, float | None] | None:
@@ -106,12 +107,16 @@ def _power(pools: Sequence[Judged], sampling: Sampling) -> Power | None:
     seeded = [(pool, spread) for pool in pools if pool.has_seeds and (spread := relative_spread(pool.pool)) is not None]
     if not seeded:
         return None
-    needed: dict[str, list[float]] = {}
+    spreads: dict[str, list[float]] = {}
     gaps = []
     for pool, spread in seeded:
         gaps.append(detectable_gap(spread, min(c.seeds for c in pool.candidates), sampling.confidence))
-        needed.setdefault(pool.pool.fields["target"], []).append(seeds_needed(spread, sampling.margin, sampling.confidence))
-    return Power(float(np.median(gaps)), {target: float(np.median(values)) for target, values in sorted(needed.items())})
+        spreads.setdefault(pool.pool.fields["target"], []).append(spread)
+    needed = {
+        target: seeds_needed(float(np.median(values)), sampling.margin, sampling.confidence)
+        for target, values in sorted(spreads.items())
+    }
+    return Power(float(np.median(gaps)), needed)
 
 
 def relative_spread(pool: Pool) -> float | None:

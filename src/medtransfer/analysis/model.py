@@ -236,12 +236,16 @@ class Association:
     Attributes:
         robustness: of robustness with the outcome.
         epoch: of the epoch with the outcome.
-        given_epoch: of robustness with the outcome, given the epoch (partial Spearman correlation).
+        given_epoch: of robustness with the outcome, given the epoch (partial Spearman correlation); None if it is nowhere defined.
+        configurations: number of configurations that the first two are means over.
+        given_in: number of those in which the partial correlation is defined: neither side follows the epoch exactly.
     """
 
     robustness: ClusterMean
     epoch: ClusterMean
-    given_epoch: ClusterMean
+    given_epoch: ClusterMean | None
+    configurations: int
+    given_in: int
 
 
 @dataclass(frozen=True)
@@ -250,7 +254,7 @@ class Power:
 
     Attributes:
         gap: smallest gap of TIS between two candidates that is seen with a probability of POWER.
-        seeds: number of seeds with which a gap of the margin would be seen, by target.
+        seeds: number of seeds with which a gap of the margin would be seen at the median spread of a target's, by target.
     """
 
     gap: float

@@ -25,12 +25,17 @@ def sentences(analysis: Analysis) -> list[str]:
 
 def _association(association: Association, analysis: Analysis) -> str:
     robustness, epoch = association.robustness.value, association.epoch.value
-    given = trials_text.with_interval(association.given_epoch, analysis.confidence)
-    return (
+    text = (
         f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with "
-        f"robustness and of {signed(epoch, 2)} with the epoch alone; the partial "
-        f"correlation with robustness, given the epoch, is {given}."
+        f"robustness and of {signed(epoch, 2)} with the epoch alone"
     )
+    if association.given_epoch is None:
+        return f"{text}; robustness or the {analysis.metric_label} follows the epoch exactly, so that nothing is left given the epoch."
+    given = trials_text.with_interval(association.given_epoch, analysis.confidence)
+    text += f"; the partial correlation with robustness, given the epoch, is {given}"
+    if association.given_in < association.configurations:
+        text += f", in the {association.given_in} of {association.configurations} configurations that have one"
+    return f"{text}."
 
 
 def _permuted(analysis: Analysis) -> str:
