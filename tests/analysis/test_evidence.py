@@ -33,7 +33,7 @@ def test_no_correlation_with_few_epochs_or_equal_scores(scores: dict[int, float]
 def test_scores_that_follow_the_epoch_count_but_have_no_partial_correlation() -> None:
     """The mean over both pools, by SciPy; the partial correlation is that of the second alone."""
     dice = {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.5, 20: 0.4}
-    followed, other = dict(zip(dice, (0.0, 0.1, 0.2, 0.3, 0.4), strict=True)), dict(zip(dice, (0.0, 0.3, 0.1, 0.4, 0.2), strict=True))
+    followed, other = {0: 0.0, 1: 0.1, 5: 0.2, 10: 0.3, 20: 0.4}, {0: 0.0, 1: 0.3, 5: 0.1, 10: 0.4, 20: 0.2}
     pools = [pool({e: (d, d) for e, d in dice.items()}, scores, name=name) for name, scores in (("a", followed), ("b", other))]
     found = analyse(pools, [], SAMPLING).evidence.association
     assert found is not None and (found.configurations, found.given_in) == (2, 1)

@@ -24,12 +24,13 @@ def analysis(evidence: Evidence) -> Analysis:
         (
             Evidence(association=Association(FEW, FEW, FEW, 4, 1)),
             "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.40 with the epoch "
-            "alone; the partial correlation with robustness, given the epoch, is +0.400, in the 1 of 4 configurations that have one.",
+            "alone; the partial correlation with robustness, given the epoch, is +0.400, in the 1 of 4 configurations that have "
+            "one.",
         ),
         (
             Evidence(association=Association(FEW, FEW, None, 4, 0)),
             "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.40 with the epoch "
-            "alone; robustness or the metric follows the epoch exactly, so that nothing is left given the epoch.",
+            "alone; robustness or the metric has exactly the epochs’ order: nothing is left given the epoch.",
         ),
         (
             Evidence(permuted={"offline": 0.031, "online": 0.5}),

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tests.analysis.test_judge import SAMPLING, pool
 
 from medtransfer.analysis.model import Analysis, Contrast, Evidence, Sampling, Summary
+from medtransfer.analysis.summary import analyse
 from medtransfer.metrics.comparison import Interval, Outcome
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import between, epochs, number, probability, signed, spread
 from medtransfer.selectors.selectors import EQUAL_COST, SELECTORS
+from medtransfer.tasks import TASKS
 
 Make = Callable[..., Analysis]
 REMARK = " (not after correction for all comparisons)"
@@ -60,7 +63,7 @@ def analysis(*contrasts: Contrast) -> Analysis:
 def test_the_verdict_in_full(small: Analysis, difference: float, interval: Interval, outcome: Outcome, said: str):
     """The last checkpoint's share is over the same configurations; the 90 % of all 15 would compare what cannot be compared."""
     assert verdict_text.verdict(replace(analysis(contrast(difference, interval, outcome)), judged=small.judged)) == (
-        "Over 12 configurations, choosing by robustness (offline) keeps on average 74.6 % of the best checkpoint’s Dice "
+        "Over 12 configurations on acdc, choosing by robustness (offline) keeps on average 74.6 % of the best checkpoint’s Dice "
         f"(95 % interval 44.0 to 98.0 %); always taking the last checkpoint keeps {said}"
     )
 
@@ -76,6 +79,20 @@ def test_too_few_pretrainings_are_said_to_decide_nothing(small: Analysis):
     assert not any(text.startswith("Choosing by") for text in verdict_text.particulars(found))  # no comparison can be told
 
 
+def test_targets_that_say_nothing_about_robustness_do_not_count():
+    """Two targets have robustness and a Dice, five others neither: six targets would allow an interval."""
+    scored = [pool(name=name) for name in ("moon", "sun")]
+    auc = TASKS["multilabel"].primary
+    others = [replace(pool(name=f"x-ray {number}", scores={}), metric=auc) for number in range(5)]
+    found = analyse([*scored, *others], [], SAMPLING)
+    said = verdict_text.verdict(found)
+    assert said.startswith("Over 2 configurations on moon and sun, choosing by robustness (offline) keeps on average ")
+    assert "of the best checkpoint’s Dice; " in said and "with 1 pretraining and 2 targets no difference" in said
+    assert any("With 1 pretraining and 2 targets no difference" in text for text in verdict_text.weaknesses(found))
+    many = [pool(name=f"moon {number}") for number in range(5)]
+    assert verdict_text.verdict(analyse(many, [], SAMPLING)).startswith("Over 5 configurations on 5 targets, choosing by ")
+
+
 @pytest.mark.parametrize(
     ("p_holm", "confidence", "remark"), [(0.04, 0.95, ""), (0.05, 0.95, REMARK), (0.08, 0.95, REMARK), (0.08, 0.9, "")]
 )
@@ -85,13 +102,14 @@ def test_what_is_clear_only_before_the_correction_is_said_to_be(p_holm: float, c
     assert verdict_text.particulars(found)[0] == f"Choosing by robustness (offline) is better than the last checkpoint{remark}."
 
 
-def test_the_same_choices_everywhere_are_said_to_be_the_same():
-    one = contrast(0.0, (0.0, 0.0), "equivalent", 1.0)
-    assert verdict_text.verdict(analysis(one)).endswith("Both bring the same in every configuration.")
+def test_the_same_choices_everywhere_are_said_to_be_the_same(small: Analysis):
+    one = replace(analysis(contrast(0.0, (0.0, 0.0), "equivalent", 1.0)), judged=small.judged)
+    assert verdict_text.verdict(one).endswith("Both bring the same in every configuration.")
 
 
-def test_without_the_last_checkpoint_nothing_is_compared():
-    assert verdict_text.verdict(analysis(contrast(0.1, (0.05, 0.2), "better", second="none"))).endswith("44.0 to 98.0 %).")
+def test_without_the_last_checkpoint_nothing_is_compared(small: Analysis):
+    one = replace(analysis(contrast(0.1, (0.05, 0.2), "better", second="none")), judged=small.judged)
+    assert verdict_text.verdict(one).endswith("44.0 to 98.0 %).")
 
 
 def test_every_comparison_is_sorted_by_its_outcome():

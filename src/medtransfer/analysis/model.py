@@ -381,6 +381,10 @@ class Analysis:
         """Label of the pools' metric; `metric` where they have several."""
         return shared_label(self.metrics)
 
+    def pools_with(self, *selectors: str) -> list[Pool]:
+        """Return the pools in which all of the selectors, given by name, can choose."""
+        return [judged.pool for judged in self.judged if all(name in judged.by_selector for name in selectors)]
+
     def contrast(self, first: str, second: str) -> Contrast | None:
         """Return the contrast of two selectors, given by name; None if they were not compared."""
         return next((c for c in self.contrasts if (c.first.name, c.second.name) == (first, second)), None)

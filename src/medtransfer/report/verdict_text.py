@@ -8,8 +8,10 @@ from medtransfer.metrics.comparison import LEAST_CLUSTERS
 from medtransfer.report import evidence_text
 from medtransfer.report.format import capitalised, epochs, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
+from medtransfer.tasks.contract import shared_label
 
 SUBJECT = SELECTORS["offline"]  # the selector that the verdict is about
+MOST_NAMED = 4  # targets
 WORDS = {
     "better": "is better than", "worse": "is worse than", "equivalent": "is equivalent to",
     "undecided": "is neither shown better nor worse than",
@@ -38,9 +40,11 @@ def sentences(analysis: Analysis) -> list[str]:
 
 
 def _over_several(analysis: Analysis, subject: Summary) -> list[str]:
+    pools = analysis.pools_with(SUBJECT.name)
     kept = (
-        f"Over {subject.pools} configurations, choosing by {SUBJECT.phrase} keeps on average "
-        f"{percent(subject.mean_tis)} of the best checkpoint’s {analysis.metric_label}"
+        f"Over {subject.pools} configurations on {_named(sorted({pool.fields['target'] for pool in pools}))}, choosing by "
+        f"{SUBJECT.phrase} keeps on average {percent(subject.mean_tis)} of the best checkpoint’s "
+        f"{shared_label(pool.metric for pool in pools)}"
         f"{_percent_interval(subject.interval, analysis.confidence)}"
     )
     contrast = analysis.contrast(SUBJECT.name, FULL.name)
@@ -55,7 +59,7 @@ def _over_several(analysis: Analysis, subject: Summary) -> list[str]:
 def _judgement(contrast: Contrast, analysis: Analysis) -> str:
     points = f"the difference is {signed(100 * contrast.difference, 1)} points"
     if contrast.interval is None:
-        return f"Which is better could not have been decided: {points}, but {too_few(analysis)}."
+        return f"Which is better could not have been decided: {points}, but {too_few(contrast, analysis)}."
     low, high = contrast.interval
     points += f" ({100 * analysis.confidence:g} % interval {signed(100 * low, 1)} to {signed(100 * high, 1)})"
     return {
@@ -73,10 +77,14 @@ def _detectable(contrast: Contrast) -> str:
     return f"; four of five such studies would show one of {100 * contrast.detectable:.1f} points or more"
 
 
-def too_few(analysis: Analysis) -> str:
-    """Say in a clause that the study has too few pretrainings and targets for intervals of means."""
-    judged = [pool.pool for pool in analysis.judged if pool.verdicts]
-    pretrainings, targets = (len({value(pool) for pool in judged}) for value in (lambda p: p.weights, lambda p: p.fields["target"]))
+def _named(targets: Sequence[str]) -> str:
+    return _listed(targets) if len(targets) <= MOST_NAMED else counted(len(targets), "target")
+
+
+def too_few(contrast: Contrast, analysis: Analysis) -> str:
+    """Say in a clause that a comparison rests on too few pretrainings and targets for an interval."""
+    compared = analysis.pools_with(*(one.name for one in (contrast.first, contrast.second) if one != EQUAL_COST))
+    pretrainings, targets = len({pool.weights for pool in compared}), len({pool.fields["target"] for pool in compared})
     return (
         f"with {counted(pretrainings, 'pretraining')} and {counted(targets, 'target')} no difference can be told from chance; "
         f"{LEAST_CLUSTERS} of either are the least"
@@ -88,7 +96,7 @@ def _one_pool(analysis: Analysis) -> list[str]:
     subject, full = judged.by_selector[SUBJECT.name], judged.by_selector.get(FULL.name)
     text = (
         f"On the only configuration that can tell, choosing by {SUBJECT.phrase} takes epoch {subject.candidate} and keeps "
-        f"{percent(subject.tis)} of the best checkpoint’s {analysis.metric_label}"
+        f"{percent(subject.tis)} of the best checkpoint’s {judged.pool.metric.label}"
         f"{_percent_interval(subject.interval, analysis.confidence)}"
     )
     if judged.has_seeds:
@@ -190,8 +198,9 @@ def weaknesses(analysis: Analysis) -> list[str]:
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:
         texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
-    if len(judged) > 1 and any(contrast.interval is None for contrast in analysis.contrasts):
-        texts.append(f"{capitalised(too_few(analysis))}.")
+    undecided = [contrast for contrast in analysis.contrasts if contrast.interval is None]
+    if len(judged) > 1 and undecided:
+        texts.append(f"{capitalised(too_few(max(undecided, key=lambda contrast: contrast.pools), analysis))}.")
     return [text for text in texts if text]
 
 
