@@ -328,6 +328,6 @@ def test_a_lacking_fine_tuning_of_an_encoder_is_named() -> None:
     fields = {"target": "moon", "mode": "full"}
     lacking = pool({**ENCODERS, "vit": (0.79, 0.81)}, LIKED, fields=fields)
     assert lacking.missing == [
-        "3 candidates → moon, full: no finished fine-tuning of vit, seed 2, whose other results are not counted"
+        "3 candidates → moon, full: no finished fine-tuning of vit, seed 2, so seed 2 is left out where candidates are judged"
     ]
     assert lacking.complete and lacking.common_seeds == (0, 1)

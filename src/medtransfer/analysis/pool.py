@@ -190,7 +190,7 @@ class Pool:
         ]  # fmt: skip
 
     def _uncounted(self, seed: int) -> str:
-        return "" if seed in self.used_seeds else ", whose other results are not counted"
+        return "" if seed in self.used_seeds else f", so seed {seed} is left out where candidates are judged"
 
     def _why(self, name: str, candidate: Key) -> str:
         reason = self.unfit.get(name, {}).get(candidate)

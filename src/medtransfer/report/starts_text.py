@@ -73,7 +73,7 @@ def _row(row: Compared, comparison: StartComparison, best: str) -> Row:
     return {
         "start": row.start.name, comparison.metric.label: number(row.mean) + ("" if row.std is None else f" ± {row.std:.3f}"),
         "n": len(row.start.values), "best?": best,
-        "above reference": "reference" if row.gain is None else signed(row.gain) + bounds,
+        "above reference, paired": "reference" if row.gain is None else signed(row.gain) + bounds,
         "p (t)": probability(tests.student if tests else None), "p (Welch)": probability(tests.welch if tests else None),
         "p Holm": probability(tests.holm if tests else None), "p (ranks)": probability(tests.mann_whitney if tests else None),
         "g": "–" if tests is None else signed(tests.effect, 2), "p equal": probability(tests.equivalence if tests else None),
@@ -109,8 +109,9 @@ def explain(comparisons: Sequence[StartComparison], confidence: float, margin: f
     against = "random weights of the same encoder" if reference is None else f"the origin {reference}"
     text = (
         f"The last checkpoint of every pretraining, and random weights, from the best mean to the worst, beside {against}. The "
-        f"gain is the mean difference over shared seeds with its {100 * confidence:g} % interval (Student’s t). The tests take the "
-        "samples as independent: t with one variance, as papers do, Welch’s, and the exact rank-sum test; Holm corrects Welch’s "
+        f"mean difference to it is over the seeds that both have, in pairs, with its {100 * confidence:g} % interval (Student’s t, "
+        "with two seeds of one degree of freedom). The tests take the samples as independent: t with one variance, as papers do, "
+        "Welch’s, and the exact rank-sum test; Holm corrects Welch’s "
         f"for all starts of a target; g is Hedges’ effect size; “p equal” is small where the means differ by less than {margin:g}. "
         "“Best? maybe” (“likely” if it is the only one): no other start is better by a one-sided t test at "
         f"{percent(1 - confidence)}, corrected for their number, with variances that are shrunk towards each other and, where all "
