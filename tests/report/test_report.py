@@ -272,7 +272,7 @@ def test_the_seeds_that_all_epochs_share_are_judged(workplace: Path):
     add_dice({**DICE, 5: (0.8,)})
     add_scores()
     text = report()
-    assert "- unet simple → moon, full: no finished fine-tuning of epoch 5, seed 2, so seed 2 is left out where candidates are judged" in text
+    assert "→ moon, full: no finished fine-tuning of epoch 5, seed 2, so seed 2 is left out where candidates are judged\n" in text
     assert "|     5 | 0.800 |     1 |" in text
     assert by_selector()["full"].tis == pytest.approx(0.70 / 0.80)
 

@@ -89,7 +89,7 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
         target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
         params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
         _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
-        labelled=target.info.task in IMAGE_TASKS,
+        labelled=target.info.task in IMAGE_TASKS, prepared=params.rank.images is None,
     )  # fmt: skip
     weights = [record.weights for record in records]
     metric, recipe = _metric(target), Protocol.of(params.finetune).key

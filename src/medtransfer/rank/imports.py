@@ -1,5 +1,8 @@
 """How a candidate that is no checkpoint of ours becomes one, which fine-tuning and races take."""
 
+import shlex
+
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.pretrain.origins.package import find_installed
 
 IMPORTS = {  # by kind of candidate
@@ -41,13 +44,21 @@ def encoder_key(name: str) -> str:
     return name.replace(".", "-")
 
 
-def timm_steps(name: str) -> str:
-    """Return the steps from a timm model to fine-tunings, or to a candidate of `race`."""
+def timm_steps(name: str, target: str | None) -> str:
+    """Return the steps from a timm model to fine-tunings, or to a candidate of `race`.
+
+    Args:
+        name: of the model.
+        target: prepared target to fine-tune on; None where a folder of images was ranked on, which must be prepared first.
+    """
     key = encoder_key(name)
-    series = f"--params imported.yaml --encoder {key} --origin imagenet"
+    files = f"{repeated_options()} --params imported.yaml"
+    series = f"--encoder {key} --origin imagenet"
     file = "" if find_installed(name) else ", with the file and the data of its weights as they are"
+    on = shlex.quote(target) if target else "NAME"
+    first = "" if target else "prepare images and masks as a target NAME (docs/how-to/own-data.md), and "
     return (
-        f"write `{timm_snippet(name)}` to imported.yaml{file}, and run `medtransfer pretrain {series}`; then `medtransfer finetune "
-        f"{series} --epoch 0,300` trains from it and from random weights, and `medtransfer race` takes the candidate "
-        f"checkpoints/{key}-imagenet (docs/how-to/weights.md)"
+        f"write `{timm_snippet(name)}` to imported.yaml{file}, and run `medtransfer pretrain{files} {series}`; then {first}"
+        f"`medtransfer finetune{files} --target {on} {series} --epoch 0,300` trains from it and from random weights, and "
+        f"`medtransfer race` takes the candidate checkpoints/{key}-imagenet (docs/how-to/weights.md)"
     )

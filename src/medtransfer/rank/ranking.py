@@ -38,6 +38,7 @@ class Ranking:
         least: outcome up to which models learned nothing.
         maps: features of the images in the plane, by candidate; empty where images have no label of their own.
         labelled: whether the target's labels are those of whole images.
+        prepared: whether the target can be fine-tuned on as it is, unlike a folder of images.
     """
 
     target: str
@@ -56,6 +57,7 @@ class Ranking:
     least: float = 0.0
     maps: Mapping[str, FeatureMap] = field(default_factory=dict)
     labelled: bool = False
+    prepared: bool = True
 
     @property
     def indicators(self) -> list[str]:

@@ -168,6 +168,7 @@ def _imports(ranking: Ranking) -> list[str]:
     for kind in dict.fromkeys(candidate.kind for candidate in chosen if candidate.kind in IMPORTS):
         alike = [candidate for candidate in chosen if candidate.kind == kind]
         first, others = alike[0], "; likewise the others" if len(alike) > 1 else ""
-        steps = timm_steps(first.arguments["name"]) if kind == "timm" else how_to_import(kind)
+        target = ranking.target if ranking.prepared else None
+        steps = timm_steps(first.arguments["name"], target) if kind == "timm" else how_to_import(kind)
         lines.append(f"To fine-tune or race {first.name}, import it: {steps}{others}.")
     return lines
