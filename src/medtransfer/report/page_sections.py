@@ -198,7 +198,7 @@ def starts(analysis: Analysis) -> Markup:
 
 
 def _picture_of_starts(comparison: StartComparison) -> Markup:
-    picture = html.figure(initialisations.initialisations(comparison), initialisations.CAPTION)
+    picture = html.figure(initialisations.initialisations(comparison), initialisations.caption([comparison]))
     return Markup('<div style="max-width:{}px">{}</div>').format(round(1.25 * initialisations.WIDTH), picture)
 
 

@@ -19,7 +19,8 @@ from medtransfer.wording import counted
 WIDTH, NAMES, ROW, LINE, HEAD, FLOOR = 620, 240, 19, 12, 26, 38  # px: of all, of names, rows, further lines, heading and axis
 LETTERS = 40  # of a line of a name
 MOST_COMPARISONS, MOST_ROWS, MOST_OF_ALL = 12, 15, 75  # rows of a comparison, and of all in a file
-CAPTION = "Grey: results. Blue: their means with one standard deviation to both sides; white dots are not the best."
+CAPTION = "Grey: results. Blue: their means with one standard deviation to both sides"
+WHITE = "; a white mean is not the best"  # where one is
 
 
 def initialisations(comparison: StartComparison) -> Markup:
@@ -29,8 +30,14 @@ def initialisations(comparison: StartComparison) -> Markup:
     return to_svg(figure, f"{comparison.name}: test {comparison.metric.label} by initialisation")
 
 
+def caption(comparisons: Sequence[StartComparison]) -> str:
+    """Say what the dots of pictures are, white ones where there are any."""
+    white = any(row.unbeaten is False for comparison in comparisons for row in comparison.rows[:MOST_ROWS])
+    return f"{CAPTION}{WHITE if white else ''}."
+
+
 def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD) -> None:
-    """Draw a row per initialisation, at most MOST_ROWS: a ring per result, and the mean with one standard deviation to both sides.
+    """Draw a row per initialisation, at most MOST_ROWS: a grey dot per result, and the mean with one standard deviation to both sides.
 
     Means filled with blue may be the best; white ones are not. Above the rows are `head` pixels for a heading.
     """
@@ -42,7 +49,7 @@ def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD)
     axes.spines["bottom"].set_color(EDGE)
     axes.patch.set_visible(False)
     results = [(value, place) for place, row in zip(places, rows, strict=True) for value in row.start.values]
-    axes.plot(*zip(*results, strict=True), "o", color=GREY, markersize=4.5, markerfacecolor="none", markeredgewidth=0.8)
+    axes.plot(*zip(*results, strict=True), "o", color=GREY, markersize=5, markeredgewidth=0, zorder=2.5)
     low, high = ([comparison.metric.clip(row.mean + sign * (row.std or 0)) for row in rows] for sign in (-1, 1))
     axes.hlines(places, low, high, color=BLUE, linewidth=1.4)
     axes.scatter(
@@ -71,7 +78,7 @@ def write_png(path: Path, comparisons: Sequence[StartComparison]) -> None:
     figure = Figure(figsize=(1.2 * WIDTH / 72, 1.2 * sum(heights) / 72))
     *parts, foot = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     more = f" {counted(len(comparisons) - len(shown), 'further comparison')} in the table." if len(comparisons) > len(shown) else ""
-    foot.text(12 / WIDTH, 0.5, CAPTION + more, va="center", fontsize=10.5, color=GREY)
+    foot.text(12 / WIDTH, 0.5, caption(shown) + more, va="center", fontsize=10.5, color=GREY)
     for part, comparison, height in zip(parts, shown, heights, strict=False):
         part.text(12 / WIDTH, 1 - 8 / height, comparison.name, va="top", fontsize=11.5, color=BLACK)
         draw_rows(part, comparison)
