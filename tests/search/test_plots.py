@@ -1,6 +1,7 @@
 """Plots are drawn where settings differ; where they do not, the text says so."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def test_pairs_show_the_mean_of_each_two_choices(make_table: Callable[..., Table
     assert np.allclose(image.get_array(), [[0.0, 0.1], [0.25, 0.35], [0.5, 0.6]]) and image.get_clim() == (0.0, 0.6)
     assert [label.get_text() for label in panel.get_xticklabels()] == ["cosine", "l2"]
     assert [label.get_text() for label in panel.get_yticklabels()] == ["0.0", "0.25", "0.5"]
+
+
+def test_choices_have_one_order_in_all_pictures(make_table: Callable[..., Table]):
+    """That of the params; numbers with fractions ascend."""
+    table = make_table(lambda distance, margin: margin + 0.1 * (distance == "l2"))
+    study = exhaustive_study(replace(table, settings=table.settings[::-1], tis={"best": table.tis["best"][::-1]}))
+    (panel, _) = plot_pairs(study, ["distance", "margin"]).axes
+    slices = plot_slice(study, ["distance", "margin"]).axes
+    names = [[label.get_text() for label in axes.get_xticklabels()] for axes in (panel, slices[0])]
+    assert names == [["l2", "cosine"]] * 2
+    (image,) = panel.get_images()
+    assert np.allclose(image.get_array(), [[0.1, 0.0], [0.35, 0.25], [0.6, 0.5]])
 
 
 def test_every_plot_says_what_it_shows_of_how_many(make_table: Callable[..., Table]):

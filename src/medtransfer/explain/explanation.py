@@ -140,7 +140,9 @@ def _directions(explanation: Explanation) -> list[str]:
     )
     if not seen:
         return [f"{text}, so where the two really part cannot be said."]
-    sentences = [f"{text}: in {count['agree']} robustness moves with it, in {count['part']} against it."]
+    unclear = sum(step.relation == "undecided" for step in seen)
+    rest = f", in {unclear} which way it moves cannot be told" if unclear else ""
+    sentences = [f"{text}: in {count['agree']} robustness moves with it, in {count['part']} against it{rest}."]
     parted = [step for step in steps if step.relation == "part"]
     if parted:
         listed = "; ".join(f"{step.configuration}: {_described(step, metric)}" for step in _largest(parted)[:MOST_NAMED])

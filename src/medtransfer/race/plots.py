@@ -9,6 +9,7 @@ from medtransfer.race.outcome import Race
 from medtransfer.report.format import fold, number
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLUE, GREY, VERMILLION
+from medtransfer.wording import counted
 
 RUNG, NAMES, LEFT, FOOT, HEAD = 150, 190, 54, 46, 12  # px of a rung, of the names, and around the axes
 LINE = 15  # px between two names
@@ -34,7 +35,9 @@ def rungs(race: Race) -> Markup:
         axes.spines[side].set_visible(False)
     axes.set_xlim(-0.5, len(race.heats) - 0.5)
     axes.set_xticks(
-        range(len(race.heats)), [f"{heat.epochs} epochs\n{len(heat.entrants)} candidates" for heat in race.heats], fontsize=10.5
+        range(len(race.heats)),
+        [f"{counted(heat.epochs, 'epoch')}\n{counted(len(heat.entrants), 'candidate')}" for heat in race.heats],
+        fontsize=10.5,
     )
     axes.set_ylabel(f"validation {race.metric.label}", fontsize=10.5)
     axes.tick_params(labelsize=10.5, length=3, color="#8a8a8a", labelcolor=GREY)

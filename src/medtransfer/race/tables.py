@@ -10,6 +10,7 @@ from medtransfer.race.outcome import Race
 from medtransfer.race.verdict import verdict
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.pruning_text import csv_rows
+from medtransfer.wording import counted
 
 Row = dict[str, Any]
 
@@ -55,7 +56,7 @@ def candidate_rows(race: Race) -> list[Row]:
                 continue
             row: Row = {"candidate": race.entrants[index].name}
             for one in race.heats:
-                row[f"{one.epochs} epochs"] = race.value(one, index) if index in one.entrants else None
+                row[counted(one.epochs, "epoch")] = race.value(one, index) if index in one.entrants else None
             rows.append({**row, "outcome": outcome(race, heat, index)})
     return rows
 

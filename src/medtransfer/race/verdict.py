@@ -9,6 +9,7 @@ from medtransfer.race.outcome import Race
 from medtransfer.report.format import listed, percent
 from medtransfer.report.pruning_text import sentence
 from medtransfer.selectors.score_names import score_label
+from medtransfer.wording import counted
 
 
 def verdict(race: Race) -> list[str]:
@@ -34,11 +35,11 @@ def _headline(race: Race) -> str:
     if not race.learned:
         return (
             f"Nobody wins, since no model of the last rung learned anything: the best validation {metric}, of "
-            f"{race.entrants[race.winner].name}, is {value:.3f}{spread} after {heat.epochs} epochs on {race.target} "
+            f"{race.entrants[race.winner].name}, is {value:.3f}{spread} after {counted(heat.epochs, 'epoch')} on {race.target} "
             f"({_patients(race)}{seeds}), at most {race.least:g}. Its test {metric} is {race.tested:.3f}."
         )
     return (
-        f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {heat.epochs} epochs on "
+        f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {counted(heat.epochs, 'epoch')} on "
         f"{race.target} ({_patients(race)}{seeds}). Its test {metric} is {race.tested:.3f}; nobody else was tested."
     )
 

@@ -63,7 +63,7 @@ def plot_slice(study: optuna.Study, params: Sequence[str]) -> Figure:
     panels = figure.subplots(1, len(params), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, params, strict=True):
         frame(axes, 5)
-        _draw_choices(axes, trials.groupby(name, sort=isinstance(trials[name].iloc[0], float))["value"])
+        _draw_choices(axes, trials.groupby(name, sort=False)["value"], _order(trials[name]))
         axes.set_xlabel(LABELS[name], color=BLACK)
     panels[0].set_ylabel(MEAN_TIS, color=BLACK)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -72,16 +72,22 @@ def plot_slice(study: optuna.Study, params: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw_choices(axes: Axes, values: Any) -> None:
+def _order(values: "pd.Series[Any]") -> list[Any]:
+    """Return the choices of a parameter: numbers with fractions ascending, others in the order of the params."""
+    choices = list(values.unique())
+    return sorted(choices) if isinstance(choices[0], float) else choices
+
+
+def _draw_choices(axes: Axes, values: Any, choices: Sequence[Any]) -> None:
     """Draw bars with a dot for few choices, bands with a line for many numbers.
 
     Args:
         axes: where to draw.
         values: mean TIS of the settings, grouped by choice.
+        choices: the choices in the order in which they are drawn.
     """
-    low, first, third, high = (values.quantile(share) for share in (0, 0.25, 0.75, 1))
-    means = values.mean()
-    choices = list(means.index)
+    low, first, third, high = (values.quantile(share)[choices] for share in (0, 0.25, 0.75, 1))
+    means = values.mean()[choices]
     if len(choices) > TICKS and isinstance(choices[0], float):
         axes.fill_between(choices, low, high, color=BLUE, alpha=0.14, linewidth=0, label="lowest to highest")
         axes.fill_between(choices, first, third, color=BLUE, alpha=0.3, linewidth=0, label="middle half")
@@ -102,7 +108,11 @@ def plot_pairs(study: optuna.Study, params: Sequence[str]) -> Figure:
     """
     trials = _as_table(study)
     pairs = list(combinations(params, 2))
-    tables = [trials.pivot_table("value", index=second, columns=first) for first, second in pairs]
+    order = {name: _order(trials[name]) for name in params}
+    tables = [
+        trials.pivot_table("value", index=second, columns=first).reindex(index=order[second], columns=order[first])
+        for first, second in pairs
+    ]
     low, high = min(table.to_numpy().min() for table in tables), max(table.to_numpy().max() for table in tables)
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)

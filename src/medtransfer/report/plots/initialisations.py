@@ -37,7 +37,7 @@ def caption(comparisons: Sequence[StartComparison]) -> str:
 
 
 def draw_rows(figure: FigureBase, comparison: StartComparison, head: int = HEAD) -> None:
-    """Draw a row per initialisation, at most MOST_ROWS: a grey dot per result, and the mean with one standard deviation to both sides.
+    """Draw a row per initialisation, at most MOST_ROWS: a grey dot per result, and the mean with one standard deviation.
 
     Means filled with blue may be the best; white ones are not. Above the rows are `head` pixels for a heading.
     """
