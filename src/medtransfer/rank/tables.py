@@ -140,10 +140,21 @@ def terminal(ranking: Ranking) -> str:
     left_out = [f"Left out: {name}: {reason}" for name, reason in ranking.left_out.items()]
     cost = "; ".join(f"{c.name} {c.seconds:.1f} s, {c.memory:.0f} MiB" for c in ranking.candidates)
     parts = [
-        "\n".join(verdict(ranking)), as_markdown(overview_rows(ranking)), as_markdown(baseline_rows(ranking)),
+        "\n".join(verdict(ranking)), as_markdown(overview_rows(ranking)), _key(ranking), as_markdown(baseline_rows(ranking)),
         *_judged(ranking), f"Cost: {cost}.", *left_out,
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def _key(ranking: Ranking) -> str:
+    """Explain the columns of the table of the terminal."""
+    text = "A column with # has ranks, 1 is the best."
+    if not ranking.decides:
+        return text
+    return (
+        f"{text} “maybe”: no other candidate was shown to be better; its P(best) may be low, since the candidates share it and one "
+        "that varies much is hard to rule out."
+    )
 
 
 def _judged(ranking: Ranking) -> list[str]:
