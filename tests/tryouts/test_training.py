@@ -31,7 +31,7 @@ def test_a_log_gets_sparse_lines_of_epochs(monkeypatch, caplog):
             now[0] = seconds
             progress.finish(cell, Outcome(DONE, "", 1.0))
     progress.close()
-    assert caplog.messages == ["race: 20/40 epoch, 1.0/s, 20 s left"]
+    assert caplog.messages == ["race: 20/40 epochs, 1.0/s, 20 s left"]
 
 
 def test_tryouts_validate_on_one_fold(workplace, tiny_params):

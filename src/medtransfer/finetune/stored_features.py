@@ -72,7 +72,7 @@ def _compute(tuning: FineTuning, fabric: Fabric, model: ImageClassifier, samples
     batches = EpochBatches(len(samples), tuning.section.batch_size, seed=0, shuffle=False, drop_last=False)
     parts = []
     read = loader(samples, batches, tuning.section.workers, pin=fabric.device.type == "cuda")
-    for pixels, _, _ in track(read, f"features {tuning.cell.name}", len(batches), "batch"):
+    for pixels, _, _ in track(read, f"features {tuning.cell.name}", len(batches), "batches"):
         with fabric.autocast():
             maps = model.encoder(place_pixels(fabric, pixels, samples.mean, samples.std))
         parts.append(model.decoder.pool([level.float() for level in maps]).cpu())

@@ -118,7 +118,7 @@ class Trainer:
         # no attribute: it refers to the trainer, and a cycle would keep the model until Python looks for garbage
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         epochs = range(self.first, self.protocol.train_epochs + 1)
-        for epoch in track(epochs, label, len(epochs), "epoch"):
+        for epoch in track(epochs, label, len(epochs), "epochs"):
             if stops():
                 break
             values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard)

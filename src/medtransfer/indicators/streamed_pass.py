@@ -84,7 +84,7 @@ def measure(
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
-        track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batch")
+        track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batches")
         for repeat, plan in enumerate(plans or (None,))
     )
     steps_of_all = (inputs for batches in repeats for inputs in batches)

@@ -159,7 +159,7 @@ class Trainer:
     def _epoch(self, training: Epochs, epoch: int, pieces: list[int], guard: FiniteGuard) -> dict[str, float]:
         label = f"pretrain {self.checkpoints.path.name} epoch {epoch}/{self.recipe.epochs}"
         batches = training.batches(epoch)
-        bar = track(batches, label, len(training), "batch") if self.fabric.is_global_zero else batches
+        bar = track(batches, label, len(training), "batches") if self.fabric.is_global_zero else batches
         return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.objective, guard)
 
     def _save(

@@ -177,7 +177,7 @@ class _Progress:
 
     def __init__(self, total: int, at_once: int, alone: bool) -> None:
         self._alone = alone
-        self._bar = bar(total=total, desc="rank", unit="candidate", disable=None)
+        self._bar = bar(total=total, desc="rank", unit="candidates", disable=None)
         self._total, self._done, self._at_once, self._lines = total, 0, at_once, Lines("rank", "candidates")
 
     def finish(self, job: Measure, outcome: Outcome) -> None:

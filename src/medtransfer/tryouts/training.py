@@ -80,8 +80,8 @@ class Progress:
     def __init__(self, stage: str, total: int) -> None:
         """Start; `total` is the number of epochs of the plan."""
         self.stage = stage
-        self._bar = bar(total=total, desc=stage, unit="epoch", disable=None)
-        self._lines, self._done = Lines(stage, "epoch"), 0
+        self._bar = bar(total=total, desc=stage, unit="epochs", disable=None)
+        self._lines, self._done = Lines(stage, "epochs"), 0
 
     def finish(self, job: Training, outcome: Outcome) -> None:
         """Count the epochs of a fine-tuning that is done."""
