@@ -1,5 +1,6 @@
 """Measure the geometry of every checkpoint of one pretraining on one target, resumable by checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,9 +29,12 @@ from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
+from medtransfer.wording import counted
 
 REFERENCE = "last.npz"  # sampled pixels of the last checkpoint, which CKA compares with
 Samples = dict[int, NDArray[np.float32]]  # by level
+
+log = logging.getLogger("medtransfer")
 
 
 def measure_series(out: Path, series: Path, target: PreparedTarget, section: Section) -> tuple[dict[int, Scores], dict[int, int]]:
@@ -74,6 +78,8 @@ class SeriesFeatures:
         stored = {epoch: scores for epoch in self._infos if (scores := self._read(epoch)) is not None}
         missing = [epoch for epoch in sorted(self._infos) if epoch not in stored]
         if missing:
+            name, target = self._series.name, self._target.info.target
+            log.info("explain: measuring %s of %s on %s", counted(len(missing), "checkpoint"), name, target)
             reference = self._read_reference() if self._last in stored else None
             if reference is None:
                 stored[self._last], reference = self._measure_last()
