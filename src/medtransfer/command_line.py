@@ -40,7 +40,7 @@ class Workflow(click.Group):
 @help_option
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Which pretrained encoder, pretrained for how long, should a medical segmentation task start from?
+    """Which pretrained encoder, pretrained for how long, should a medical imaging task start from?
 
     Commands work in any folder. A params.yaml there changes defaults: those that it names, or all of them.
 

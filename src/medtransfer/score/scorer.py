@@ -1,7 +1,7 @@
 """Score the checkpoints of one pretraining on a target, reusing stored scores and per-sample values."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,10 @@ from medtransfer.score.table import TABLE, write_table
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import open_fabric
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
+SAID = 3  # values of a checkpoint that are logged
 ALARMING = {"zero", "nonfinite", "undefined"}  # flags of encoders that may be broken
 
 
@@ -205,8 +207,7 @@ class Scorer:
                 indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
                 batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label, head=head,
             )  # fmt: skip
-        for indicator in indicators:
-            _log(label, indicator, measured[indicator.name], options)
+        _log(label, indicators, measured, options)
         return measured
 
     def _record(self, info: CheckpointInfo, measured: Mapping[str, Measured]) -> Scores:
@@ -246,14 +247,20 @@ def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
     }  # fmt: skip
 
 
-def _log(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:
-    for metric, setting in indicator.metrics(options).items():
-        row = pick(measured.scores, setting)
-        flags = "".join(f", {name} {number}" for name, number in row.flags.items())
-        alarming = ALARMING & row.flags.keys() and NO_HEAD not in row.flags  # of which the pass has warned
-        log.log(
-            logging.WARNING if alarming else logging.INFO, "%s: %s %s (%d images%s)", label, metric,
-            "is not defined" if row.value is None else f"{row.value:.4f}", len(measured.images), flags,
-        )  # fmt: skip
-    for note in measured.notes:
-        log.warning("%s: %s", label, note)
+def _log(label: str, indicators: Sequence[Indicator], measured: Mapping[str, Measured], options: Options) -> None:
+    """Log the first values of a checkpoint in one line, and every value that is alarming or undefined, and note, in its own."""
+    said = []
+    for indicator in indicators:
+        for metric, setting in indicator.metrics(options).items():
+            row = pick(measured[indicator.name].scores, setting)
+            value = "is not defined" if row.value is None else f"{row.value:.4f}"
+            if row.value is not None and not ALARMING & row.flags.keys():
+                said.append(f"{metric} {value}")
+            elif NO_HEAD not in row.flags:  # of which the pass has warned
+                flags = "".join(f", {name} {number}" for name, number in row.flags.items())
+                log.warning("%s: %s %s (%d images%s)", label, metric, value, len(measured[indicator.name].images), flags)
+        for note in measured[indicator.name].notes:
+            log.warning("%s: %s", label, note)
+    if said:
+        more = f" and {counted(len(said) - SAID, 'other value')}" if len(said) > SAID else ""
+        log.info("%s: %s%s (%d images)", label, ", ".join(said[:SAID]), more, len(measured[indicators[0].name].images))
