@@ -197,6 +197,11 @@ def test_the_same_tissue_is_the_same_grey(scaling: Any, tissue: list[int], tmp_p
     assert described.image_rule() == (rules[scaling] if isinstance(scaling, str) else ImageRule("window", 64, 2064))
 
 
+def test_a_group_that_matches_every_name_is_proposed(tmp_path: Path) -> None:
+    pair(tmp_path, "case07_1")
+    assert any("`group`, such as `'(case\\d+)_'`" in note for note in scan(tmp_path, (8, 8), {}).notes)
+
+
 def test_what_a_user_may_not_expect_is_said(tmp_path: Path) -> None:
     pair(tmp_path, "a")
     pair(tmp_path, "b")
@@ -208,7 +213,7 @@ def test_what_a_user_may_not_expect_is_said(tmp_path: Path) -> None:
     turned, squeezed, alone = scan(tmp_path, (8, 16), {}).notes
     assert turned.startswith("1 of 2 pictures are turned by their EXIF orientation") and turned.endswith("a.jpg)")
     assert squeezed.startswith("2 of 2 pictures have another aspect than 8x16 and are squeezed to it")
-    assert alone.startswith("every picture counts as a patient of its own") and "`group`, such as `'(case\\d+)_'`" in alone
+    assert alone.startswith("every picture counts as a patient of its own") and "`group`, so that" in alone
     described = scan(tmp_path, (8, 16), {"keep_aspect": True, "group": "(.+)"})
     padded = described.items[1]
     assert len(described.notes) == 1 and not load(padded).labels[:, :4].any() and load(padded).labels[:, 4:8].all()

@@ -31,6 +31,15 @@ def test_classes_without_splits(tmp_path: Path) -> None:
     assert rows(described) == [("10/a.png", None, 2), ("2/c.tif", None, 0), ("9/a.png", None, 1), ("9/deep/b.jpg", None, 1)]
 
 
+def test_only_a_group_that_matches_every_name_is_proposed(tmp_path: Path) -> None:
+    write(tmp_path, "a/person1_virus_6.png", "b/person2_bacteria_1.png")
+    (note,) = scan(tmp_path, SIZE, {}).notes
+    assert r"set the option `group`, such as `'(person\d+)'`, so that" in note and scan(tmp_path, SIZE, {"group": r"(person\d+)"})
+    write(tmp_path, "b/IM-0001-0001.png")
+    (note,) = scan(tmp_path, SIZE, {}).notes
+    assert "set the option `group`, so that" in note
+
+
 def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> None:
     write(tmp_path, "Training/x/1.png", "val/y/2.png", "test/x/3.png", "chest_xray/x/4.png", "__MACOSX/x/5.png")
     described = scan(tmp_path, SIZE, {})
@@ -38,6 +47,7 @@ def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> No
     beside, alone = described.notes
     assert beside == f"folders of {tmp_path} beside those of the splits are not read: chest_xray"
     assert alone.startswith("every picture counts as a patient of its own") and not scan(tmp_path, SIZE, {"group": "(.)"}).notes[1:]
+    assert "set the option `group`, so that" in alone
     joined = scan(tmp_path, SIZE, {"splits": {"val": "train", "chest_xray": "test"}})
     assert sorted(split for _, split, _ in rows(joined)) == ["test", "test", "train", "train"]
 

@@ -13,7 +13,7 @@ from medtransfer.prepare.readers.contract import Item, Picture, Scan, own_patien
 from medtransfer.prepare.readers.table import scan
 
 SIZE = (20, 24)
-OWN = own_patients("group_by", "'{patient}'")
+OWN = own_patients("group_by", " to `'{COLUMN}'`, the column that names the patient")
 
 
 def load(item: Item) -> Picture:

@@ -425,9 +425,13 @@ def test_several_cases_of_a_patient_are_noticed(tmp_path: Path) -> None:
         save(tmp_path / f"images/{name}.nii.gz", volume(0))
         save(tmp_path / f"masks/{name}.nii.gz", labels(1))
     (note,) = scan("nifti", tmp_path).notes
-    assert "2 are named patient001_…; if these are one patient, set `group: '(.+)[_-]'`" in note
+    assert "2 are named patient001_…; if these are one patient, set the option `group`, such as `'(.+)[_-]'`, or" in note
     described = scan("nifti", tmp_path, group="(.+)[_-]")
     assert described.notes == () and {item.group for item in described.items} == {"patient001", "patient002"}
+    save(tmp_path / "images/extra.nii.gz", volume(0))
+    save(tmp_path / "masks/extra.nii.gz", labels(1))
+    (note,) = scan("nifti", tmp_path).notes
+    assert "if these are one patient, set the option `group`, or a draw" in note  # extra has no patient before a number
 
 
 def test_unequal_pages_are_refused(tmp_path: Path) -> None:

@@ -213,12 +213,22 @@ def check_split_folders(folder: Path, read: Collection[str]) -> None:
         )
 
 
-def own_patients(option: str, example: str) -> str:
-    """Return the note of a dataset whose patients are unknown, with the option that names them."""
+def own_patients(option: str, value: str) -> str:
+    """Return the note of a dataset whose patients are unknown.
+
+    Args:
+        option: the option that names them.
+        value: how to set it, after the option's name; empty: nothing is known of it.
+    """
     return (
-        f"every picture counts as a patient of its own; if some are of the same patient, set the option `{option}`, such as "
-        f"`{example}`, so that no patient is in two splits"
+        f"every picture counts as a patient of its own; if some are of the same patient, set the option `{option}`{value}, so "
+        "that no patient is in two splits"
     )
+
+
+def such_as_group(pattern: str, names: Iterable[str]) -> str:
+    """Return a pattern as an example of the option `group`, empty unless it matches every name, as the option must."""
+    return f", such as `'{pattern}'`" if all(re.search(pattern, name) for name in names) else ""
 
 
 def match_group(name: str, pattern: str, path: Path, option: str = "group") -> str:

@@ -65,6 +65,7 @@ from medtransfer.prepare.readers.contract import (
     pixel_labels,
     read_options,
     require_folder,
+    such_as_group,
     whole_picture,
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
@@ -213,5 +214,5 @@ def _describe(
         text += "; `group: '(.+)/'` makes every subfolder one"
     notes = [*describe_headers(paths, headers, size, chosen["keep_aspect"], apart), *describe_some(paths, alone, text)]
     if chosen["group"] is None and not any(alone):
-        notes.append(own_patients("group", r"'(case\d+)_'"))
+        notes.append(own_patients("group", such_as_group(r"(case\d+)_", [pair.name for pair in pairs])))
     return tuple(notes)

@@ -47,6 +47,7 @@ from medtransfer.prepare.readers.contract import (
     own_patients,
     read_options,
     require_folder,
+    such_as_group,
 )
 from medtransfer.prepare.readers.folder_layout import SPLITS
 from medtransfer.prepare.readers.labelled_images import OPTIONS as IMAGE_OPTIONS
@@ -115,7 +116,9 @@ def scan_classes(
         notes.append(f"{are(left_out.total(), 'image')} left out, of other classes than {', '.join(classes)} or in no list")
     notes += lists.finish()
     if not chosen["group"]:
-        notes.append(own_patients("group", r"'(person\d+)'"))
+        notes.append(
+            own_patients("group", such_as_group(r"(person\d+)", [image.path.relative_to(root).as_posix() for image in images]))
+        )
     return scan_images(
         images, root, size, chosen, task=chosen["task"], classes=classes, citation=chosen["citation"],
         expected=chosen["expected"], tables=lists.files, notes=notes, left_out=left_out,

@@ -119,7 +119,7 @@ def scan_table(
     notes = [*collected.check_missing(root), *_note_unnamed(images)]
     notes += lists.finish()
     if defaults is None and not (chosen["group"] or chosen["group_by"]):
-        notes.append(own_patients("group_by", "'{patient}'"))
+        notes.append(own_patients("group_by", " to `'{COLUMN}'`, the column that names the patient"))
     found = list(collected.labelled())
     left_out = {split: len(names) for split, names in collected.left_out.items()}
     if left_out:

@@ -31,7 +31,16 @@ from medtransfer.data.volumes.channels import load_channels, read_channel_geomet
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import check_mask_volume, read_mask_volume
-from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
+from medtransfer.prepare.readers.contract import (
+    Item,
+    Picture,
+    Scan,
+    check_kinds,
+    match_group,
+    pixel_labels,
+    such_as_group,
+    whole_picture,
+)
 from medtransfer.prepare.readers.volume_axes import common_axes, compare_axes
 from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
@@ -203,7 +212,8 @@ def _describe(
     patients = Counter(match[1] for case in cases if (match := SEVERAL.fullmatch(case.name)))
     if chosen["group"] is None and 1 < len(patients) < sum(patients.values()):
         patient, count = patients.most_common(1)[0]
+        example = such_as_group("(.+)[_-]", [case.name for case in cases])
         yield (
-            f"every case is a patient of its own, but {count} are named {patient}_…; if these are one patient, set "
-            "`group: '(.+)[_-]'`, or a draw may put them into training and test"
+            f"every case is a patient of its own, but {count} are named {patient}_…; if these are one patient, set the option "
+            f"`group`{example}, or a draw may put them into training and test"
         )
