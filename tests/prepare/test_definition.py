@@ -50,6 +50,20 @@ def test_a_folder_by_path_becomes_a_target() -> None:
     assert targets()["my-data"]["size"] == [6, 5]
 
 
+def test_options_that_stay_from_the_last_time_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="medtransfer")
+    write_folder(Path("mine"), ".nii.gz", cases=5)
+    run("--reader", "nifti", "--root", "mine", *SIZE, "--options", "{axis: 2}")
+    assert "stay those of" not in caplog.text
+    Path("mine").rename("moved")
+    run("--root", "moved", "--target", "mine", *SIZE)
+    kept = "these settings are not on the command line and stay those of data/prepared/mine/target.yaml: reader 'nifti', options "
+    assert f"prepare: mine: {kept}{{'axis': 2}}; name them, or take another --target" in caplog.text
+    caplog.clear()
+    run("--root", "moved", "--target", "mine", *SIZE, "--reader", "nifti", "--options", "{}")
+    assert "stay those of" not in caplog.text
+
+
 def test_numbers_that_are_keys_of_an_option_stay_numbers() -> None:
     for folder in ("images", "masks"):
         Path("mine", folder).mkdir(parents=True)
