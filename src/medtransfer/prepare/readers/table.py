@@ -21,6 +21,7 @@ There is no official count unless `expected` states one. Options, beside those o
     columns       columns of the findings: a list, or class -> column
     separator     between joined findings, such as "|"
     classes       names of the classes in their order, of a binary task that of the positive one; null: the columns, or all values
+                  of a multiclass column; the task ordinal and `separator` need them
     labels        value in the table -> class; null: values are the names of the classes
     positive, negative, uncertain_values  lists of values of a finding
     uncertain     what uncertain findings are: ones, zeros, ignore, or soft labels drawn at each access, lsr-ones or lsr-zeros

@@ -181,8 +181,10 @@ def check_label_options(chosen: Mapping[str, Any]) -> None:
     """Raise InputError unless the options say once where the labels are."""
     if chosen["columns"] is not None and chosen["column"] is not None:
         raise InputError("expected the option column, of one column, or columns, one per class, but got both")
-    if chosen["separator"] is not None and (chosen["column"] is None or chosen["classes"] is None):
-        raise InputError("expected the options column and classes beside separator, but one is missing")
+    if chosen["separator"] is not None and chosen["column"] is None:
+        raise InputError("expected the option column beside separator, but it is missing; name the column of the joined findings")
+    if chosen["separator"] is not None and chosen["classes"] is None:
+        raise InputError("expected the option classes beside separator, but it is missing; list the findings that the column joins")
     for name, known in (("blank", tuple(BLANKS)), ("others", ("refuse", "negative")), ("several", ("refuse", "leave-out"))):
         if chosen[name] not in known:
             raise InputError(f"expected the option {name} to be one of {', '.join(known)}, but got {chosen[name]!r}")
