@@ -373,6 +373,29 @@ def test_intensity_rules(scaling: Any, limits: Any, tmp_path: Path) -> None:
     assert "map to 0 and 255, clipped" in described.scaling()
 
 
+def test_a_star_in_a_pattern_stands_for_any_name(tmp_path: Path) -> None:
+    for patient in ("p1", "p2"):
+        save(tmp_path / patient / f"{patient}_a.nii.gz", volume(1))
+        save(tmp_path / patient / f"{patient}_a_gt.nii.gz", labels(1))
+    options = {"images": "*/{case}.nii.gz", "masks": "*/{case}_gt.nii.gz"}
+    assert [item.group for item in scan("nifti", tmp_path, group="(.+)_", **options).items] == ["p1", "p2"]
+    with pytest.raises(InputError, match=r"to each of x, y, but it is not set; look at .*p1_a_gt.nii.gz: it has the values 0, 1 "):
+        scan("nifti", tmp_path, classes=["x", "y"], **options)
+    for kind in ("a", "a_gt"):
+        save(tmp_path / "p2" / f"p1_{kind}.nii.gz", labels(1))
+    with pytest.raises(InputError, match="one volume of p1_a in .*; move one away, or let {case} stand for the folder, too"):
+        scan("nifti", tmp_path, **options)
+
+
+def test_patterns_without_files_are_named(tmp_path: Path) -> None:
+    options = {"images": "{case}/t1.nii.gz", "masks": "{case}/seg.nii.gz"}
+    root = write_folder(tmp_path, ".nii.gz")
+    with pytest.raises(InputError, match=r"but there are none; check the layout and `root`; by the options images are '{case}/t1"):
+        scan("nifti", root, **options)
+    with pytest.raises(InputError, match=r"expected masks in .*, but there are none; correct the options: images are '{case}/t1"):
+        scan("nifti", root, classes=["x", "y"], **options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

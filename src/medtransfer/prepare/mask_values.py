@@ -176,7 +176,8 @@ def read_rule(
         table = {value: numbers[name] for value, name in (labels or {}).items()}
     except (AttributeError, KeyError, TypeError):
         known = ", ".join(numbers)
-        raise InputError(f"expected the option labels to map raw values to one of {known}, but got {labels!r}") from None
+        got = "it is not set" if labels is None else f"got {labels!r}"
+        raise InputError(f"expected the option labels to map raw values to one of {known}, but {got}") from None
     ignored = frozenset(value for value, number in table.items() if number == IGNORE)
     named = {value: number for value, number in table.items() if number != IGNORE}
     if threshold is not None and (type(threshold) not in (int, float) or not np.isfinite(threshold) or named or len(classes) > 1):

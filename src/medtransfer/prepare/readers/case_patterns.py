@@ -1,4 +1,4 @@
-"""Find files by patterns in which {case} stands for the name of a case."""
+"""Find files by patterns in which {case} stands for the name of a case, and * for any other name."""
 
 import os
 import re
@@ -14,7 +14,7 @@ CASE = "{case}"
 
 
 def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Pattern[str]:
-    """Return a regular expression for a pattern; a folder's name stands for all volumes in it."""
+    """Return a regular expression for a pattern; a folder's name stands for all volumes in it, and * for any name."""
     text = option if isinstance(option, str) else ""
     if not text or Path(text).is_absolute() or ".." in Path(text).parts or text.count(CASE) > 1:
         raise InputError(
@@ -22,7 +22,7 @@ def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Patter
             f"got {option!r}"
         )
     pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
-    before, after = (re.escape(part) for part in pattern.removeprefix("./").split(CASE))
+    before, after = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.removeprefix("./").split(CASE))
     ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
     return re.compile(f"{before}(?P<case>.+?){after}{ending}", re.IGNORECASE if ending else 0)
 
@@ -49,5 +49,6 @@ def match_cases(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> 
         if match := pattern.fullmatch(path.relative_to(home).as_posix()):
             name = composed(match["case"])
             if (other := matched.setdefault(name, path)) != path:
-                raise InputError(f"expected one volume of {name} in {home}, but got {other} and {path}; move one away")
+                apart = f", or let {CASE} stand for the folder, too" if path.parent != other.parent else ""
+                raise InputError(f"expected one volume of {name} in {home}, but got {other} and {path}; move one away{apart}")
     return matched

@@ -278,7 +278,7 @@ def check_kinds(chosen: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
 
 
 def pair_up(
-    images: Mapping[str, Path], masks: Mapping[str, Path], where: Path, passed_over: str = ""
+    images: Mapping[str, Path], masks: Mapping[str, Path], where: Path, note: str = ""
 ) -> list[tuple[str, Path, Path]]:  # fmt: skip
     """Match images and masks by name, whichever way their letters are composed.
 
@@ -286,7 +286,7 @@ def pair_up(
         images: path of each image.
         masks: path of each mask.
         where: their folder, for the message.
-        passed_over: suffixes of the files that were passed over, for the message.
+        note: what else may explain a missing file, for the message.
 
     Returns:
         (name, image, mask), sorted by name.
@@ -294,7 +294,7 @@ def pair_up(
     Raises:
         InputError: an image has no mask, a mask has no image, two have the same name, or there are none at all.
     """
-    others = f"; files of other kinds were passed over: {passed_over}" if passed_over else ""
+    others = f"; {note}" if note else ""
     images, masks = _compose(images), _compose(masks)
     if not images:
         raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`{others}")

@@ -101,10 +101,11 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
     listed = {path for paths in masks.values() for path in paths.values()}
     images = _take_off({name: path for name, path in images.items() if path not in listed}, options["image_suffix"], image_folder)
     owned: dict[str, list[Path]] = {}
+    passed = f"files of other kinds were passed over: {others}" if others else ""
     for folder, paths in masks.items():
         _refuse_other_ending(paths, images, options["suffix"], folder)
         of_folder = _assign(paths, images, options["suffix"], options["join"], folder)
-        for name, _, _ in pair_up(images, {name: own[0] for name, own in of_folder.items()}, home, others):
+        for name, _, _ in pair_up(images, {name: own[0] for name, own in of_folder.items()}, home, passed):
             owned.setdefault(name, []).extend(of_folder[name])
     for name, paths_of_image in sorted(owned.items()):
         yield Pair(split, name, images[name], tuple(paths_of_image), fields.get(images[name]))

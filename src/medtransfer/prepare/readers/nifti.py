@@ -9,7 +9,7 @@ Source: the user's own data. One raw example of each kind, the first by the defa
 Folders train/, val/ and test/ are the published split. The affines in the headers decide where a mask is: one whose axes are
 flipped or permuted is turned onto its image, one at another place is refused. Options, beside those of `volume_cases.py`:
 
-    images    folder of the volumes, or a pattern in which {case} is the name of a case; a list: a pattern for each channel
+    images    folder of the volumes, or a pattern in which {case} is the name of a case and `*` any name; a list: one per channel
     masks     folder of the masks, or a pattern
     classes   names of the non-background classes, by default one: foreground
     labels    raw value -> class name, `background` or `ignore`; null: one class in masks of {0, 1} or {0, 255}

@@ -47,11 +47,13 @@ def scan_folder(
     images = [compile_pattern(pattern, "images", endings) for pattern in patterns]
     masks = compile_pattern(chosen["masks"], "masks", mask_endings or endings)
 
-    def look() -> tuple[Path, list[float]] | None:
+    def look() -> tuple[Path, list[float]]:
         path = next(
             (path for home in _find_splits(root).values() for path in match_cases(list_files(home), masks, home).values()), None
         )
-        return None if path is None else (path, np.unique(load_volume(path).values).tolist())
+        if path is None:
+            raise InputError(f"expected masks in {root}, but there are none; correct the options: {_describe_patterns(chosen)}")
+        return path, np.unique(load_volume(path).values).tolist()
 
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings, look=look)
     cases, read = list[Case](), set[Path]()
@@ -60,7 +62,7 @@ def scan_folder(
         by_pattern = [match_cases(files if endings else list_series(home, files), pattern, home) for pattern in images]
         of_masks = match_cases(files, masks, home)
         volumes = [{name: path for name, path in paths.items() if path not in of_masks.values()} for paths in by_pattern]
-        for name, _, mask in pair_up(volumes[0], of_masks, home, _describe_patterns(chosen)):
+        for name, _, mask in pair_up(volumes[0], of_masks, home, f"by the options {_describe_patterns(chosen)}"):
             if missing := [pattern for pattern, paths in zip(patterns, volumes, strict=True) if name not in paths]:
                 raise InputError(
                     f"expected a volume {missing[0]} of the case {name} in {home}, but there is none; complete the case"
@@ -90,4 +92,4 @@ def _find_splits(root: Path) -> dict[str | None, Path]:
 
 
 def _describe_patterns(chosen: Mapping[str, Any]) -> str:
-    return f"the options are images: {chosen['images']!r} and masks: {chosen['masks']!r}, in which {CASE} stands for a case"
+    return f"images are {chosen['images']!r} and masks {chosen['masks']!r}, in which {CASE} stands for a case"
