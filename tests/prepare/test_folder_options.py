@@ -117,6 +117,18 @@ def test_another_ending_of_all_masks_is_named(options: dict[str, Any], ending: s
         scan(tmp_path, SIZE, options)
 
 
+@pytest.mark.parametrize(
+    ("ending", "remedy"), [("_MA", r"masks/lesions, and set the option `suffix: _MA`$"), ("", "masks/lesions$")]
+)
+def test_masks_in_another_subfolder_are_named(ending: str, remedy: str, tmp_path: Path) -> None:
+    for name in ("x_01", "x_02"):
+        save(tmp_path / "images" / f"{name}.png", GREY)
+        save(tmp_path / "masks/lesions" / f"{name}{ending}.png", LEFT)
+    folders = rf"there is lesions/x_01{ending}.png; let `images` and `masks` name the folders of such files, .*/images and .*"
+    with pytest.raises(InputError, match=folders + remedy):
+        scan(tmp_path, SIZE, {})
+
+
 def test_jpeg_masks_are_split_in_the_middle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     noise = np.random.default_rng(0).integers(0, 8, SIZE, dtype=np.uint8)
     blank = np.zeros(SIZE, np.uint8)

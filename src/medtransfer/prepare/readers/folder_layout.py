@@ -170,20 +170,36 @@ def _take_off(images: Mapping[str, Path], endings: str | list[str], folder: Path
 
 
 def _refuse_other_ending(masks: Mapping[str, Path], images: Mapping[str, Path], suffix: str, folder: Path) -> None:
-    """Raise InputError if no image has a mask by the option `suffix`, but the masks are named like images with another ending."""
+    """Raise InputError if no image has a mask by the option `suffix`, but masks have another ending or subfolder."""
     if not images or any(name + suffix in masks for name in images):
         return
     first = min(images)
-    endings = [name.removeprefix(first) for name in masks if name.startswith(first)]
-    ending = max(endings, key=lambda ending: sum(name + ending in masks for name in images), default="")
+    ending, mask = _find_ending(masks, list(images), first)
+    apart = mask is None
+    if apart:  # the file may have the image's name, but be in another subfolder
+        by_file = {_file_name(name): path for name, path in masks.items()}
+        ending, mask = _find_ending(by_file, [_file_name(name) for name in images], _file_name(first))
     proposed = re.sub(f"{FURTHER}$", "", ending)
-    if proposed in ("", suffix):
+    if mask is None or (proposed in ("", suffix) and not apart):
         return
     text = proposed if re.fullmatch(r"[\w.-]+", proposed) else repr(proposed)
+    remedies = [f"let `images` and `masks` name the folders of such files, {images[first].parent} and {mask.parent}"] * apart
+    remedies += [f"set the option `suffix: {text}`"] * (proposed != suffix)
     raise InputError(
         f"expected a mask named {first}{suffix} for {images[first]} in {folder}, but none of the {len(images)} images has one so "
-        f"named, and there is {masks[first + ending].name}; set the option `suffix: {text}`"
+        f"named, and there is {mask.relative_to(folder)}; {', and '.join(remedies)}"
     )
+
+
+def _find_ending(masks: Mapping[str, Path], images: Iterable[str], first: str) -> tuple[str, Path | None]:
+    """Return what most masks have after an image's name, and the mask of the first image with it; None if there is none."""
+    endings = [name.removeprefix(first) for name in masks if name.startswith(first)]
+    ending = max(endings, key=lambda ending: sum(name + ending in masks for name in images), default="")
+    return ending, masks.get(first + ending)
+
+
+def _file_name(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _assign(
