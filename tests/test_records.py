@@ -344,15 +344,22 @@ def test_finding_a_checkpoint_reads_its_record_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "fits"), [(32, 64, True), (4, 4, True), (30, 32, False), (32, 33, False), (0, 4, False)]
+    ("size", "stored", "remedy"),
+    [
+        ([32, 64], [32, 64], None),
+        ([65, 65], [65, 65], "`medtransfer prepare --target t --size 64`$"),
+        ([3, 65], [3, 65], "`medtransfer prepare --target t --size 32,64`$"),
+        ([33, 33], [99, 99], "with windows of 32x32 pixels$"),
+    ],
 )
-def test_a_checkpoint_knows_which_sizes_its_encoder_takes(height: int, width: int, fits: bool) -> None:
-    info: CheckpointInfo = replace(EXAMPLES[CheckpointInfo], multiple=4)
-    if fits:
-        info.check_size(height, width)
+def test_a_target_whose_size_an_encoder_does_not_take_names_one(size: list[int], stored: list[int], remedy: str | None) -> None:
+    target = PreparedTarget(Path("data/t"), replace(EXAMPLES[TargetInfo], input=size, settings={"size": stored}))
+    if remedy is None:
+        target.require_size(32, "small")
         return
-    with pytest.raises(InputError, match=f"multiples of 4 pixels for the encoder small, but got {height}x{width}"):
-        info.check_size(height, width)
+    message = f"multiples of 32 pixels for the encoder small, but got {size[0]}x{size[1]} in data/t; prepare the target again .*"
+    with pytest.raises(InputError, match=message + remedy):
+        target.require_size(32, "small")
 
 
 def test_a_checkpoint_under_another_epochs_name_is_refused(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred
         ({"images": "nowhere"}, InputError, "expected a folder of pictures at .*nowhere, but there is none"),
         ({"masks": "somewhere"}, InputError, "expected rank.images beside rank.masks"),
         ({"level": -9}, StageError, "none of the 3 candidates could be measured; .*expected a level from -1 to -4"),
-        ({"images": "{pictures}", "size": [33, 32]}, StageError, "sides are multiples of"),
+        ({"images": "{pictures}", "size": [33, 32]}, StageError, "sides are multiples of .*; set `--size 32`"),
     ],
 )
 def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message):

@@ -94,7 +94,7 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
         if id(target) not in checked:
             _check(target, protocol)
             checked[id(target)] = target
-        info.check_size(*target.info.input)
+        target.require_size(info.multiple, info.encoder)
         if MODES[cell.mode].on_features and not TASKS[target.info.task].linear:
             raise InputError(
                 f"expected a target with labels of images for the mode {cell.mode}, whose head is on features of whole images, but "

@@ -114,7 +114,7 @@ class Measure:
             )  # fmt: skip
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
             section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
-            self._check(loaded.encoder, section.level, target)
+            self._check(loaded.encoder, section.level, target, params.rank.images is None)
             record = self._measure(section, target, loaded, weights, cell)
             map_file(path).unlink(missing_ok=True)
             if has_map(target):
@@ -122,8 +122,8 @@ class Measure:
                 draw_map(map_file(path), loaded.encoder, target, section.split, loaded.contract, section.seed, fabric)
             record.write(path)
 
-    def _check(self, encoder: Encoder, level: int, target: PreparedTarget) -> None:
-        encoder.check_size(target.info.input[0], target.info.input[1])
+    def _check(self, encoder: Encoder, level: int, target: PreparedTarget, prepared: bool) -> None:
+        target.require_size(encoder.multiple, f"{encoder.name} ({encoder.size_rule()})", prepared)
         if -level > (count := len(encoder.levels)):
             raise InputError(f"expected a level from -1 to -{count} for {self.name}, but got {level}; set rank.level")
 

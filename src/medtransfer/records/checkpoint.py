@@ -144,18 +144,6 @@ class CheckpointInfo(Record, Provenance):
         """Whether nothing was learned yet; epoch 0 of a pretraining that continues has the weights of its parent."""
         return self.epoch == 0 and are_random(self.parents)
 
-    def check_size(self, height: int, width: int) -> None:
-        """Check that the encoder accepts an input size, in pixels.
-
-        Raises:
-            InputError: a side is not a positive multiple of `multiple`.
-        """
-        if min(height, width) <= 0 or height % self.multiple or width % self.multiple:
-            raise InputError(
-                f"expected images whose sides are multiples of {self.multiple} pixels for the encoder {self.encoder}, but got "
-                f"{height}x{width}; resize or crop the images to such a size"
-            )
-
 
 def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
     """Read a .safetensors file.

@@ -1,6 +1,7 @@
 """A prepared target on disk: its record, its index and its memory-mapped arrays."""
 
 import csv
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 
 from medtransfer.config import Name
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
@@ -225,6 +227,33 @@ class PreparedTarget:
                 )
             _VERIFIED.add(state)
         return self
+
+    def require_size(self, multiple: int, encoder: str, prepared: bool = True) -> None:
+        """Check that an encoder accepts the size of the images.
+
+        Args:
+            multiple: both sides must be multiples of this many pixels.
+            encoder: its name, for the message.
+            prepared: whether `prepare` made the target; else the option `--size` of the command that did so counts.
+
+        Raises:
+            InputError: a side is not.
+        """
+        height, width = self.info.input
+        if not (height % multiple or width % multiple):
+            return
+        fitting = [max(1, round(side / multiple)) * multiple for side in (height, width)]
+        size = f"--size {','.join(map(str, dict.fromkeys(fitting)))}"
+        remedy = f"set `{size}`"
+        if self.info.settings.get("size") != self.info.input:
+            remedy = f"prepare the target again with windows of {fitting[0]}x{fitting[1]} pixels"
+        elif prepared:
+            command = f"medtransfer prepare --target {shlex.quote(self.folder.name)} {size}{repeated_options()}"
+            remedy = f"prepare the target again with `{command}`"
+        raise InputError(
+            f"expected images whose sides are multiples of {multiple} pixels for the encoder {encoder}, but got "
+            f"{height}x{width} in {self.folder}; {remedy}"
+        )
 
     def _map(self, name: str, shape: tuple[int | None, ...]) -> "np.ndarray":
         """Map an array of a known shape; None is a side of any length."""
