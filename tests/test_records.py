@@ -16,6 +16,7 @@ import torch
 from safetensors.numpy import save_file
 
 from medtransfer.cli import cli
+from medtransfer.config import loaded_files
 from medtransfer.errors import InputError
 from medtransfer.records import (
     INDEX_COLUMNS,
@@ -171,6 +172,16 @@ def test_every_form_has_its_own_name() -> None:
 def test_a_missing_record_names_the_file_and_the_command(example: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"expected the file {tmp_path / 'r.json'}, .*; make it with `medtransfer \w+"):
         type(example).read(tmp_path / "r.json")
+
+
+def test_the_remedy_of_a_target_has_its_name_and_the_loaded_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded_files, "_LOADED", [Path("my.yaml")])
+    command = "with `medtransfer prepare --target my-lesions{} --params my.yaml`"
+    with pytest.raises(InputError, match=f"does not exist; make it {command.format('')}$"):
+        PreparedTarget.open(tmp_path / "my-lesions")
+    write_json(tmp_path / "my-lesions/dataset.json", {"format": TargetInfo.form()})
+    with pytest.raises(InputError, match=f"it is missing; make it again {command.format(' --force')}$"):
+        PreparedTarget.open(tmp_path / "my-lesions")
 
 
 @pytest.mark.parametrize("field", [0, -1])

@@ -17,6 +17,11 @@ def repeated_options() -> str:
     return "".join(f" --params {shlex.quote(str(file))}" for file in _LOADED)
 
 
+def prepare_command(target: str, options: str = "") -> str:
+    """Return the command that prepares a target, with options such as `--size 64`."""
+    return f"medtransfer prepare --target {shlex.quote(target)}{options and f' {options}'}{repeated_options()}"
+
+
 def predict_command(models: Sequence[Path]) -> str:
     """Return the command that predicts images, which the user names, by the mean of models."""
     folders = " ".join(shlex.quote(str(folder)) for folder in models)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.data.pixels import to_images
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.data.uncertain_labels import LEFT_UNCERTAIN, UncertainRule
@@ -84,7 +85,7 @@ def read_labels(target: PreparedTarget) -> np.ndarray:
     if unknown := sorted(set(np.unique(labels).tolist()) - set(allowed)):
         raise InputError(
             f"expected the labels {', '.join(map(str, allowed))} in {target.folder / LABELS_FILE}, but got {unknown[0]}; make the "
-            "target again with `medtransfer prepare --force`"
+            f"target again with `{prepare_command(target.folder.name, '--force')}`"
         )
     if labels.ndim == 2 and (labels == UNCERTAIN).any():
         uncertain_rule(target)

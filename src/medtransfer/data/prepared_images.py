@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.labelled_samples import LabelledSamples
 from medtransfer.data.windows import Windows
@@ -91,5 +92,5 @@ def check_images(target: PreparedTarget) -> None:
     if "validation" not in set(target.index["split"]):
         raise InputError(
             f"expected validation samples in {target.folder}, on which the pretraining is measured, but there are none; prepare it "
-            "with a validation share: `medtransfer prepare --target NAME --validation 0.1`"
+            f"with a validation share: `{prepare_command(target.folder.name, '--validation 0.1')}`"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.data.augmentation import AUGMENTATIONS, Augmentation
 from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import centre, per_channel
@@ -75,7 +76,7 @@ class TargetSamples(Samples):
         if name not in AUGMENTATIONS:
             raise InputError(
                 f"expected the augmentation in {file} to be one of {', '.join(AUGMENTATIONS)}, but got {name!r}; "
-                "make the target again with `medtransfer prepare --force`"
+                f"make the target again with `{prepare_command(target.folder.name, '--force')}`"
             )
         try:
             AUGMENTATIONS[name](

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.records import IGNORE, INDEX_FILE, MASKS_FILE, PreparedTarget
-from medtransfer.records.prepared import REMEDY, SPACING_COLUMNS
+from medtransfer.records.prepared import SPACING_COLUMNS
 
 _IDENTIFIER = re.compile(r"(?P<source>.*)#(?P<slice>\d+)@(?P<top>\d+),(?P<left>\d+)")
 
@@ -70,9 +71,12 @@ class Windows:
         if (label := int(known.max(initial=0))) > len(self._target.info.classes):
             raise InputError(
                 f"expected labels up to {len(self._target.info.classes)} in {self._target.folder / MASKS_FILE}, but "
-                f"{self.images[position]} has {label}; {REMEDY}"
+                f"{self.images[position]} has {label}; {self._remedy()}"
             )
         return mask
+
+    def _remedy(self) -> str:
+        return f"make the target again with `{prepare_command(self._target.folder.name, '--force')}`"
 
     def _cut(self, array: np.ndarray, position: int) -> np.ndarray:
         row, top, left, height, width = self._boxes[position]
@@ -80,7 +84,7 @@ class Windows:
 
     def _check(self, different: int) -> None:
         """Check the windows, of which a number must be different samples."""
-        index, remedy = self._target.folder / INDEX_FILE, REMEDY
+        index, remedy = self._target.folder / INDEX_FILE, self._remedy()
         count, height, width, _ = self._target.images.shape
         row, top, left, tall, wide = self._boxes.T
         fits = (self._boxes >= 0).all(1) & (row < count) & (top + tall <= height) & (left + wide <= width)

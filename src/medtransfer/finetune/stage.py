@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
@@ -122,12 +123,13 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
         known = ", ".join(f"{name} with {task.labels_file}" for name, task in TASKS.items())
         raise InputError(
             f"expected a task with its labels ({known}) in {folder / TARGET_FILE}, but got {task!r} with "
-            f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with `medtransfer prepare --force`"
+            f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with "
+            f"`{prepare_command(folder.name, '--force')}`"
         )
     if not target.info.classes:
         raise InputError(
             f"expected at least one class in {folder / TARGET_FILE}, but `classes` is empty; make the target again with "
-            "`medtransfer prepare --force`"
+            f"`{prepare_command(folder.name, '--force')}`"
         )
     if protocol.loss not in (None, *TASKS[task].losses):
         raise InputError(

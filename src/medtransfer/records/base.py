@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, Self, get_type_hints
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from medtransfer.config import MOST_PIXELS
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.config.requirements import requirement
 from medtransfer.errors import InputError
 from medtransfer.records.atomic import write_json
@@ -36,6 +37,14 @@ AGAIN = {  # remedies where there is a record, but a broken one
 }
 
 
+def remedy_of(form: str, path: Path, again: bool = False) -> str:
+    """Return how to make a record, or one of the files beside it; of a target with its name, that of its folder."""
+    if form != TARGET:
+        return (AGAIN if again else REMEDIES)[form]
+    command = prepare_command(path.parent.name, "--force" if again else "")
+    return f"make it {'again ' if again else ''}with `{command}`"
+
+
 class OlderFormat(InputError):
     """A record was written by an older version of medtransfer."""
 
@@ -52,12 +61,13 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
         OlderFormat: an older version of medtransfer wrote it.
     """
     if not os.path.lexists(path):
-        raise InputError(f"expected the file {path}, but it does not exist; {REMEDIES[form]}")
-    require_file(path, "a JSON record", AGAIN[form])
+        raise InputError(f"expected the file {path}, but it does not exist; {remedy_of(form, path)}")
+    again = remedy_of(form, path, again=True)
+    require_file(path, "a JSON record", again)
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(f"expected a JSON record in {path}, but it cannot be read ({in_one_line(error)}); {AGAIN[form]}") from None
+        raise InputError(f"expected a JSON record in {path}, but it cannot be read ({in_one_line(error)}); {again}") from None
     got = value.get("format") if isinstance(value, dict) else None
     if got != form:
         _raise_format_error(path, form, got)
@@ -70,10 +80,10 @@ def _raise_format_error(path: Path, form: str, got: Any) -> NoReturn:
     kind, _, version = form.rpartition("/")
     match = re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", got) if isinstance(got, str) else None
     if match is None:
-        raise InputError(f"{message}; {AGAIN[form]}")
+        raise InputError(f"{message}; {remedy_of(form, path, again=True)}")
     if int(match[1]) > int(version):
         raise InputError(f"{message}, which a newer version of medtransfer wrote; update medtransfer")
-    raise OlderFormat(f"{message}, which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again")
+    raise OlderFormat(f"{message}, which an older version of medtransfer wrote; move it away and {remedy_of(form, path)} again")
 
 
 @cache
@@ -108,10 +118,10 @@ class Record:
         Raises:
             InputError: the file is missing, has another format, lacks a field, or a field has an invalid value.
         """
-        value = read_json(path, cls.form())
+        value, again = read_json(path, cls.form()), remedy_of(cls.form(), path, again=True)
         names = {field.name for field in fields(cls)}
         if missing := names - value.keys() - cls.added():
-            raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {AGAIN[cls.form()]}")
+            raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {again}")
         for name, adapter in _adapters(cls).items():  # type: ignore[arg-type]
             if name not in value:
                 continue
@@ -122,7 +132,7 @@ class Record:
                 field = ".".join([name, *map(str, first["loc"])])
                 raise InputError(
                     f"expected another value of {field} in {path}: {requirement(first)}, but got "
-                    f"{reprlib.repr(first['input'])}; {AGAIN[cls.form()]}"
+                    f"{reprlib.repr(first['input'])}; {again}"
                 ) from None
         return cls(**{name: value[name] for name in names & value.keys()})
 

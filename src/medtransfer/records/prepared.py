@@ -1,7 +1,6 @@
 """A prepared target on disk: its record, its index and its memory-mapped arrays."""
 
 import csv
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 
 from medtransfer.config import Name
-from medtransfer.config.loaded_files import repeated_options
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
-from medtransfer.records.base import REMEDIES, TARGET, Channels, Count, Record, Regions, Side, input_channels
+from medtransfer.records.base import TARGET, Channels, Count, Record, Regions, Side, input_channels, remedy_of
 from medtransfer.records.image_rule import StoredRule
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import require_file
@@ -103,7 +102,6 @@ LABELS_FILE = "labels.npy"  # labels of images: (N,), or (N, L) of L independent
 IMAGE_TASKS = ("binary", "multilabel", "multiclass", "ordinal")  # tasks whose labels are those of whole images
 IGNORE = 255  # label of pixels, or of an image, that is left out of loss and metrics
 UNCERTAIN = 254  # label of an image that the target's rule for uncertain labels resolves
-REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
 SPACING_COLUMNS = ("pixel_height", "pixel_width")  # mm of a stored pixel, empty if unknown; only where some are known
@@ -166,7 +164,8 @@ class PreparedTarget:
         """Index, one row per sample: INDEX_COLUMNS, and SPACING_COLUMNS (NaN if unknown) where the reader knows some."""
         import pandas as pd
 
-        path, remedy = self.folder / INDEX_FILE, REMEDIES[TARGET]
+        path = self.folder / INDEX_FILE
+        remedy = remedy_of(TARGET, path)
         table = read_table(path, remedy)
         if table.columns not in (INDEX_COLUMNS, (*INDEX_COLUMNS, *SPACING_COLUMNS)):
             raise InputError(
@@ -217,13 +216,13 @@ class PreparedTarget:
         for name in dict.fromkeys((IMAGES_FILE, INDEX_FILE, *self.info.arrays)):
             path, expected = self.folder / name, self.info.arrays.get(name)
             if path.suffix == ".npy":
-                map_array(path, REMEDIES[TARGET])
-            require_file(path, "what was prepared", REMEDIES[TARGET])
+                map_array(path, remedy_of(TARGET, path))
+            require_file(path, "what was prepared", remedy_of(TARGET, path))
             state = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns, expected)
             if state not in _VERIFIED and file_sha256(path) != expected:
                 raise InputError(
                     f"expected {path} as it was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
-                    f"{REMEDY}"
+                    f"{remedy_of(TARGET, path, again=True)}"
                 )
             _VERIFIED.add(state)
         return self
@@ -248,8 +247,7 @@ class PreparedTarget:
         if self.info.settings.get("size") != self.info.input:
             remedy = f"prepare the target again with windows of {fitting[0]}x{fitting[1]} pixels"
         elif prepared:
-            command = f"medtransfer prepare --target {shlex.quote(self.folder.name)} {size}{repeated_options()}"
-            remedy = f"prepare the target again with `{command}`"
+            remedy = f"prepare the target again with `{prepare_command(self.folder.name, size)}`"
         raise InputError(
             f"expected images whose sides are multiples of {multiple} pixels for the encoder {encoder}, but got "
             f"{height}x{width} in {self.folder}; {remedy}"
@@ -258,12 +256,13 @@ class PreparedTarget:
     def _map(self, name: str, shape: tuple[int | None, ...]) -> "np.ndarray":
         """Map an array of a known shape; None is a side of any length."""
         path = self.folder / name
-        array = map_array(path, REMEDIES[TARGET])
+        remedy = remedy_of(TARGET, path)
+        array = map_array(path, remedy)
         fits = array.ndim == len(shape) and all(side in {None, length} for side, length in zip(shape, array.shape, strict=True))
         if array.dtype != "uint8" or not fits:
             wanted = ", ".join("any" if side is None else str(side) for side in shape)
             raise InputError(
-                f"expected an array uint8 of shape ({wanted}) in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}"
+                f"expected an array uint8 of shape ({wanted}) in {path}, but got {array.dtype} {array.shape}; {remedy}"
             )
         return array
 
