@@ -106,7 +106,7 @@ def test_only_the_sources_of_errors_are_named(tmp_path: Path) -> None:
 
 def test_a_recipe_that_cannot_be_followed_is_refused() -> None:
     text = message({"finetune.warmup": 15})
-    assert "finetune: the warm-up of 15 epochs must be shorter than the training of 15" in text
+    assert "finetune: the warm-up of 15 epochs must be shorter than the training of 15; lower warmup (--warmup), or raise" in text
     assert "finetune: class_weights must not all be 0" in message({"finetune.class_weights": [0, 0]})
     assert "finetune.augmentation.0" in message({"finetune.augmentation": [{"HorizontalFlip": {}, "VerticalFlip": {}}]})
     assert "finetune.augmentation" in message({"finetune.augmentation": "rotate-flip"})

@@ -151,7 +151,10 @@ class Finetune(Section):
     @model_validator(mode="after")
     def _check_recipe(self) -> "Finetune":
         if self.warmup >= self.train_epochs:
-            raise ValueError(f"the warm-up of {self.warmup} epochs must be shorter than the training of {self.train_epochs}")
+            raise ValueError(
+                f"the warm-up of {self.warmup} epochs must be shorter than the training of {self.train_epochs}; lower warmup "
+                "(--warmup), or raise train_epochs (--train-epochs)"
+            )
         if self.fold is not None and self.fold > (self.folds or 0):
             raise ValueError(f"fold must be from 1 to folds, but they are {self.fold} and {self.folds or 'null'}")
         if self.class_weights is not None and not any(self.class_weights):
