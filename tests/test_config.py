@@ -62,6 +62,21 @@ def test_an_unknown_key_is_named(key: str) -> None:
     assert message({key: 1}) == f"1 error in the command line: {key}: is not a known key"
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("finetun", "finetune"),
+        ("finetune.epochs", "epoch or epoch_steps or train_epochs"),
+        ("prepare.targets.sample.sizes", "size"),
+        ("prepare.new.sizes", "size"),
+        ("pretrain.origins.simple.warmups", "warmup"),
+        ("grid.resources.prepare.gpu", "gpus"),
+    ],
+)
+def test_known_keys_that_are_like_an_unknown_one_are_named(key: str, meant: str) -> None:
+    assert message({key: 1}) == f"1 error in the command line: {key}: is not a known key (did you mean {meant}?)"
+
+
 @pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, "0%", "120%", "many", True, "nan%", [20], 2**40])
 def test_a_size_is_a_number_of_images_or_a_share(size: Any) -> None:
     said = message({"finetune.size": size})

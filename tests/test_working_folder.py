@@ -94,7 +94,7 @@ def test_an_entry_that_leaves_out_what_it_is_changes_a_packaged_one(folder: Path
     ("text", "message"),
     [
         ("prepare: {targets: {sample: {reader: folder}}}", r"7 errors in params\.yaml: prepare\.targets\.sample\.size: is missing"),
-        ("finetune: {lrr: 1}", r"1 error in params\.yaml: finetune\.lrr: is not a known key"),
+        ("finetune: {lrr: 1}", r"1 error in params\.yaml: finetune\.lrr: is not a known key \(did you mean lr\?\)"),
         ("finetune: {lr: fast}", r"1 error in params\.yaml: finetune\.lr: .* \(got 'fast'\)"),
         ("prepare: {targets: {mine: {root: x}}}", r"errors in params\.yaml: prepare\.targets\.mine\.reader: is missing"),
         ("pretrain: {epochs: 3}", r"1 error in params\.yaml: pretrain: checkpoints \[5, 10\] come after the last of 3 epochs"),

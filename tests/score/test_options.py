@@ -14,6 +14,7 @@ from medtransfer.score.options import options_of
         ({"moon": {}}, "expected score.settings to name indicators, which are robustness, .*but got 'moon'"),
         ({"lbtc": {"window": 3, "anchors": 0}}, r"score.settings.lbtc.anchors: .*greater than 0 \(got 0\)"),
         ({"lbtc": {"window": 3}}, "score.settings.lbtc.anchors: is missing"),
+        ({"lbtc": {"anchor": 5}}, r"score.settings.lbtc.anchor: is not a known key \(did you mean anchors\?\)"),
         ({"robustness": {"pixels": 5}}, "score.settings.robustness.pixels: is not a known key"),
     ],
 )

@@ -193,7 +193,7 @@ def test_all_errors_of_a_file_are_named_at_once() -> None:
     )  # fmt: skip
     assert text.startswith("6 errors in mine.yaml: ")
     for said in (
-        "about.what: must be of 1 or more characters", "about.image: is not a known key",
+        "about.what: must be of 1 or more characters", "about.image: is not a known key (did you mean images?)",
         "finetune.lr: must be greater than 0 (got -1)", "study.targets names the target 'nowhere', known are",
         "study.modes names the mode 'none'", "absent, but it does not exist",
     ):  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from medtransfer.config.known_keys import similar_keys
 from medtransfer.config.pretraining_seeds import seeded_origins
 from medtransfer.config.requirements import requirement
 from medtransfer.config.schema import Params, Section
@@ -106,7 +107,7 @@ def check_sources(
         try:
             params = Params.model_validate(values)
         except ValidationError as invalid:
-            errors = [(_key(error, values), error_sentence(error, values)) for error in invalid.errors()] + errors
+            errors = [(_key(error, values), error_sentence(error, values, Params)) for error in invalid.errors()] + errors
             break
     if not errors:
         return params, [], []
@@ -145,7 +146,7 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as invalid:
-        errors = [f"{key}.{error_sentence(error, values)}" for error in invalid.errors()]
+        errors = [f"{key}.{error_sentence(error, values, kind)}" for error in invalid.errors()]
         raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
 
 
@@ -311,11 +312,13 @@ _brief.maxstring = _brief.maxother = 80
 _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}
 
 
-def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    """Describe one of pydantic's errors."""
+def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: type[Section]) -> str:
+    """Describe one of pydantic's errors of params that were validated by a schema."""
     context = error.get("ctx", {})
+    similar = similar_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
     messages = {
-        "missing": "is missing", "extra_forbidden": "is not a known key", "union_tag_not_found": "has no `kind`",
+        "missing": "is missing", "union_tag_not_found": "has no `kind`",
+        "extra_forbidden": "is not a known key" + (f" (did you mean {' or '.join(similar)}?)" if similar else ""),
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)

@@ -206,7 +206,7 @@ def _about(value: Any) -> tuple[About | None, list[str]]:
     try:
         return About.model_validate(value), []
     except ValidationError as invalid:
-        return None, [f"{ABOUT}.{error_sentence(error, value)}" for error in invalid.errors()]
+        return None, [f"{ABOUT}.{error_sentence(error, value, About)}" for error in invalid.errors()]
 
 
 def _once(by_part: Mapping[str, Sequence[str]]) -> list[str]:

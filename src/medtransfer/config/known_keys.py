@@ -1,0 +1,43 @@
+"""The keys of a pydantic schema that an unknown key was probably meant to be."""
+
+from collections.abc import Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def similar_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Return up to three known keys that an unknown one is most like, the closest first.
+
+    Args:
+        schema: the schema that was validated.
+        location: keys and indices from the schema to the unknown key, as pydantic's errors have them.
+    """
+    import difflib
+
+    *parents, unknown = location
+    return difflib.get_close_matches(str(unknown), _keys(schema, parents), 3)
+
+
+def _keys(kind: Any, location: Sequence[int | str]) -> list[str]:
+    """Return the keys of the section at a location of a type; empty if it is no section."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if not location:
+            return list(kind.model_fields)
+        field = kind.model_fields.get(str(location[0]))
+        return _keys(field.annotation, location[1:]) if field else []
+    members = [member for member in get_args(kind) if member is not type(None)]
+    if get_origin(kind) is Annotated:
+        return _keys(members[0], location)
+    if get_origin(kind) not in (Union, UnionType):
+        return _keys(members[-1], location[1:]) if members and location else []  # of a mapping or a list
+    if len(members) == 1:  # beside None, of which pydantic's errors say nothing
+        return _keys(members[0], location)
+    return next((_keys(member, location[1:]) for member in members if location and _is_called(member, location[0])), [])
+
+
+def _is_called(member: Any, name: int | str) -> bool:
+    """Return whether pydantic calls a member of a union so: by its `kind` where that decides, else by its class."""
+    field = getattr(member, "model_fields", {}).get("kind")
+    return name in get_args(field.annotation) if field else name == getattr(member, "__name__", None)
