@@ -128,6 +128,31 @@ def test_features_are_stored_once_and_the_seed_does_not_matter(finetune, caplog)
     assert "are damaged, and computed again" in caplog.text and stored.stat().st_size > 100
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "ordinal", "multilabel"])
+def test_a_model_that_calls_nearly_all_images_the_same_is_named(task, finetune, monkeypatch, caplog):
+    """The logit of the last class is made to win, which changes no order within a class."""
+    original, last = TASKS[task].probabilities, len(LABELS[task][0]) - 1
+
+    def probabilities(logits):
+        return original(logits + 30 * torch.nn.functional.one_hot(torch.tensor(last), logits.shape[1]))
+
+    monkeypatch.setattr(TASKS[task], "probabilities", probabilities)
+    caplog.set_level(logging.INFO, "medtransfer")
+    result = finetune(task, "full", overlays=0)
+    (line,) = [record for record in caplog.records if f": {TASKS[task].primary.label} " in record.message]
+    if task == "multilabel":
+        assert "calls" not in line.message and not any("commonest" in name for name in result.metrics)
+        return
+    images = len(rows_of(folder_of(task, "full")))
+    true = int(TASKS[task].shown(PreparedTarget.open(PREPARED / task), "test")[:, -1].sum())
+    counts = {name: result.metrics[f"test_images_{name}"] for name in ("predicted_commonest", "truly_commonest")}
+    assert counts == {"predicted_commonest": images, "truly_commonest": true}
+    assert (
+        f"calls {images} of {images} test images {LABELS[task][0][last]} ({true} are); raise finetune.train_epochs" in line.message
+    )
+    assert line.levelno == logging.WARNING
+
+
 def test_ten_crops_give_another_result_of_the_same_model(finetune):
     plain = finetune("binary")
     before = rows_of(folder_of("binary"))
@@ -148,10 +173,14 @@ def test_uncertain_labels_are_trained_on(finetune):
     ("target", "values", "message"),
     [
         ("sample", {}, "labels of images for the mode linear, .* is for segmentation; take the mode decoder"),
-        ("sample", {"mode": "full", "ten_crop": True}, "finetune.ten_crop false .* for the segmentation"),
-        ("sample", {"mode": "full", "label_smoothing": 0.1}, "finetune.label_smoothing 0 for the segmentation"),
+        ("sample", {"mode": "full", "ten_crop": True}, "finetune.ten_crop false .* for the task segmentation"),
+        ("sample", {"mode": "full", "label_smoothing": 0.1}, "finetune.label_smoothing 0 for the task segmentation"),
         ("binary", {"class_weights": [1.0]}, "2 finetune.class_weights for .*, of not large and large, but got"),
-        ("multiclass", {"loss": "bce"}, "finetune.loss to be one of ce, focal for the multiclass"),
+        (
+            "multiclass",
+            {"loss": "bce"},
+            r"finetune.loss to be one of ce, focal for the task multiclass \(.*multiclass\), or null, but got 'bce'",
+        ),
         ("binary", {"decoder": "unet"}, "finetune.decoder null for labels of images"),
     ],
 )

@@ -26,7 +26,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import _note_chance, _note_empty_predictions, run
+from medtransfer.finetune.stage import _note_empty_predictions, _note_poor_labels, run
 from medtransfer.finetune.train import build_model
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
@@ -562,7 +562,7 @@ def test_every_fault_shows_before_any_work(finetune, tiny_params):
         finetune(wanted(), {"select": "validation"})
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.patience is set"):
         finetune(wanted(), {"patience": 3})
-    with pytest.raises(InputError, match="finetune.loss to be one of dice, soft-dice, .* for the segmentation of .* got 'hinge'"):
+    with pytest.raises(InputError, match="finetune.loss to be one of dice, soft-dice, .* for the task segmentation .* got 'hinge'"):
         finetune(wanted(), {"loss": "hinge"})
     with pytest.raises(InputError, match=r"4 finetune.class_weights for .*, of the background and RV .* but got \[1.0, 5.0\]"):
         finetune(wanted(), {"class_weights": [1, 5]})
@@ -602,5 +602,18 @@ def test_a_run_that_mlflow_opened_becomes_a_single_cell(finetune, tiny_params, m
 )
 def test_labels_that_are_predicted_by_chance_are_an_alarm(task: str, value: float, alarming: bool):
     """Kappa is 0 and AUC .5 by chance."""
-    clause, alarm = _note_chance(value, TASKS[task].primary)
+    primary = TASKS[task].primary
+    clause, alarm = _note_poor_labels({primary.name: value}, primary, ["a", "b"])
     assert alarm == alarming and ("no better than chance" in clause) == alarming
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "true", "alarming"),
+    [(60, 59, 30, True), (60, 57, 30, True), (60, 56, 30, False), (100, 97, 96, False), (100, 99, 97, True), (9, 9, 9, False)],
+)
+def test_images_that_are_mostly_of_one_class_are_no_alarm(images: int, most: int, true: int, alarming: bool):
+    counts = {"test_images": images, "test_images_commonest_class": 1, "test_images_predicted_commonest": most}
+    metrics = {"auc": 0.9, **counts, "test_images_truly_commonest": true}
+    clause, alarm = _note_poor_labels(metrics, TASKS["binary"].primary, ["not large", "large"])
+    assert alarm == alarming
+    assert (f", calls {most} of {images} test images large ({true} are); raise" in clause) == alarming

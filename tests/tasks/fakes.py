@@ -136,8 +136,8 @@ class Presence:
     ) -> Evaluator:  # fmt: skip
         return Accuracy()
 
-    def count_empty(self, evaluation: Evaluation) -> None:
-        return None
+    def count_predictions(self, evaluation: Evaluation) -> dict[str, int]:
+        return {}
 
     def draw(
         self, path: Path, samples: Samples, evaluation: Evaluation, predict: Callable[[Tensor], Tensor],

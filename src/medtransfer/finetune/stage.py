@@ -1,7 +1,7 @@
 """Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 
 log = logging.getLogger("medtransfer")
+ALIKE = 0.95  # share of the images that are called the same from which it is said
 REMEDY = "raise finetune.train_epochs, try another finetune.lr, or lower finetune.batch_size"
 
 
@@ -44,7 +45,8 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
             result, reused = complete(tuning, force)
             metric = tuning.task.primary
             if tuning.task.linear:
-                note, alarming = _note_chance(result.metrics[metric.name], metric)
+                classes = tuning.task.weighted(tuning.class_names)
+                note, alarming = _note_poor_labels(result.metrics, metric, classes, tuning.protocol.evaluate)
             else:
                 note, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
@@ -62,11 +64,16 @@ def _note_regions(regions: Collection[str]) -> str:
     return f" (mean over the regions {', '.join(regions)})" if regions else ""
 
 
-def _note_chance(value: float, metric: Metric) -> tuple[str, bool]:
-    """Return a clause about labels of images that are predicted no better than by chance, and whether they are."""
-    if value > metric.chance:
-        return "", False
-    return f", no better than chance ({metric.chance:g}); {REMEDY}", True
+def _note_poor_labels(
+    metrics: Mapping[str, float], metric: Metric, classes: Sequence[str], split: str = "test"
+) -> tuple[str, bool]:  # fmt: skip
+    """Return a clause about labels that are no better than chance, or one for nearly all images, and whether there is any."""
+    clauses = [f", no better than chance ({metric.chance:g})"] if metrics[metric.name] <= metric.chance else []
+    images, most, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_commonest", "_truly_commonest"))
+    if most >= ALIKE * images and 2 * (images - most) < images - true:  # others are rarely predicted, though not that rare
+        name = classes[int(metrics[f"{split}_images_commonest_class"])]
+        clauses.append(f", calls {most} of {images} {split} images {name} ({true} are)")
+    return (f"{''.join(clauses)}; {REMEDY}", True) if clauses else ("", False)
 
 
 def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -> tuple[str, bool]:
@@ -133,8 +140,8 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
         )
     if protocol.loss not in (None, *TASKS[task].losses):
         raise InputError(
-            f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the {task} of {folder}, or null, but got "
-            f"{protocol.loss!r}"
+            f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the task {task} ({folder}), or null, "
+            f"but got {protocol.loss!r}"
         )
     weighted = TASKS[task].weighted(target.info.classes)
     if protocol.class_weights is not None and len(protocol.class_weights) != len(weighted):
@@ -144,8 +151,8 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
         )
     if not TASKS[task].linear and (protocol.ten_crop or protocol.label_smoothing):
         raise InputError(
-            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the {task} of {folder}, since they are for "
-            "labels of images; set them so"
+            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the task {task} ({folder}), since "
+            "they are for labels of images; set them so"
         )
     return target.verify()
 

@@ -277,11 +277,10 @@ def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, flo
 
 
 def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float]:
-    """Return the number of evaluated samples, of those without foreground or predicted so, and of training samples of a portion."""
-    images, empty = f"{tuning.protocol.evaluate}_images", tuning.task.count_empty(evaluation)
+    """Return the number of evaluated samples, of those that the task counts, and of training samples of a portion."""
+    images = f"{tuning.protocol.evaluate}_images"
     counts = {images: len(evaluation.per_sample)}
-    if empty is not None:
-        counts |= {f"{images}_truly_empty": empty[0], f"{images}_predicted_empty": empty[1]}
+    counts |= {f"{images}_{name}": number for name, number in tuning.task.count_predictions(evaluation).items()}
     if tuning.cell.size is not None or tuning.cell.folds is not None:
         train = tuning.target.samples("train")
         different = len(set(tuning.target.drawn or range(len(train))))

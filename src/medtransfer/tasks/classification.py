@@ -4,6 +4,7 @@ A target is `binary` (a label is true or false), `multilabel` (several such labe
 (one of C classes) or `ordinal` (one of C grades).
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -135,9 +136,22 @@ class _Classification:
 
         return LabelEvaluation(class_names, self.primary.name, exclusive=self.exclusive, light=light)
 
-    def count_empty(self, evaluation: "Evaluation") -> None:
-        """Return None: an image without a label is no failure."""
-        return None
+    def count_predictions(self, evaluation: "Evaluation") -> dict[str, int]:
+        """Return which class is predicted most often, from 0 as in `weighted`, and count the images that truly have it or get it.
+
+        Of several labels nothing is counted: an image without any is no failure.
+        """
+        from medtransfer.metrics.image_labels import THRESHOLD
+
+        if not self.single_label:
+            return {}
+        if self.exclusive:
+            pairs = [(row["true"], row["predicted"]) for row in evaluation.per_sample]
+        else:
+            pairs = [(row["true_class_0"], int(row["probability_class_0"] > THRESHOLD)) for row in evaluation.per_sample]
+        ((commonest, number),) = Counter(predicted for _, predicted in pairs).most_common(1)
+        true = sum(label == commonest for label, _ in pairs)
+        return {"commonest_class": commonest, "truly_commonest": true, "predicted_commonest": number}
 
     def draw(
         self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",

@@ -191,8 +191,8 @@ class Task(Protocol):
             light: whether what costs little is enough, the primary metric among it.
         """
 
-    def count_empty(self, evaluation: "Evaluation") -> tuple[int, int] | None:
-        """Count the samples without foreground, and those for which none is predicted; None for tasks without a background."""
+    def count_predictions(self, evaluation: "Evaluation") -> dict[str, int]:
+        """Return counts of samples that show whether a model predicts the same for all, each with the end of its metric's name."""
 
     def draw(
         self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",

@@ -102,13 +102,13 @@ class Segmentation:
 
         return SegmentationEvaluation(len(class_names), class_names, pixel_sizes, regions, light=light)
 
-    def count_empty(self, evaluation: "Evaluation") -> tuple[int, int]:
+    def count_predictions(self, evaluation: "Evaluation") -> dict[str, int]:
         """Count the images whose true mask is empty, and those whose predicted mask is."""
         true, predicted = (
             [sum(pixels for name, pixels in row.items() if name.startswith(cells)) for row in evaluation.per_sample]
             for cells in (("tp_class_", "fn_class_"), ("tp_class_", "fp_class_"))
         )
-        return true.count(0), predicted.count(0)
+        return {"truly_empty": true.count(0), "predicted_empty": predicted.count(0)}
 
     def draw(
         self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",
