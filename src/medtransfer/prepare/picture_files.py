@@ -15,6 +15,7 @@ from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
 
@@ -133,7 +134,7 @@ def read_header(path: Path) -> Header:
         return Header(size, grey, picture.mode in WIDE, deep, turn > 1)
 
 
-def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.ndarray:
+def read_image(path: Path, channels: int, scale: Scaling | None = None, conversions: Conversions | None = None) -> np.ndarray:
     """Read a picture as uint8 (h, w, channels), upright by its EXIF orientation as viewers show it.
 
     8-bit values are kept, transparency is dropped, and grey is repeated to 3 channels if these are requested.
@@ -142,19 +143,22 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.nd
         path: a picture file.
         channels: 1 or 3.
         scale: maps 16-bit and float grey to uint8; None for the picture's own percentiles.
+        conversions: notes whether the picture is coloured or transparent; None: it is not looked at.
 
     Raises:
         InputError: the file is not a picture, is truncated or holds NaN, or only its transparency varies.
     """
     with open_picture(path) as file:
         white_is_zero = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
-        picture = _decode(file, path)
+        picture = _decode(file, path, conversions)
+        if "transparency" in picture.info and picture.mode == "P":
+            picture = _drop_alpha(picture.convert("RGBA"), path, conversions)
+        if conversions is not None:
+            conversions.see(path, picture)
         if picture.mode in WIDE:
             pixels = (scale or PERCENTILES.scale)(np.asarray(picture), path)[..., None]  # (h, w, 1)
             pixels = 255 - pixels if white_is_zero else pixels
         else:
-            if "transparency" in picture.info and picture.mode == "P":
-                picture = _drop_alpha(picture.convert("RGBA"), path)
             mode = "L" if channels == 1 else "RGB"
             pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))  # to the same mode it would copy
             pixels = pixels.reshape(*pixels.shape[:2], channels)
@@ -237,7 +241,7 @@ def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_
     )
 
 
-def _decode(picture: ImageFile.ImageFile, path: Path) -> Image.Image:
+def _decode(picture: ImageFile.ImageFile, path: Path, conversions: Conversions | None = None) -> Image.Image:
     """Read the pixels of a picture, turn it upright, and drop its transparency.
 
     Raises:
@@ -251,10 +255,10 @@ def _decode(picture: ImageFile.ImageFile, path: Path) -> Image.Image:
         raise InputError(
             f"expected a whole picture in {path}, but it cannot be read ({in_one_line(error)}); replace the file"
         ) from None
-    return _drop_alpha(shown, path)
+    return _drop_alpha(shown, path, conversions)
 
 
-def _drop_alpha(picture: Image.Image, path: Path) -> Image.Image:
+def _drop_alpha(picture: Image.Image, path: Path, conversions: Conversions | None = None) -> Image.Image:
     """Return a picture without its alpha channel, or raise InputError if the drawing is there: all colours are the same."""
     straight = picture.convert(STRAIGHT[picture.mode]) if picture.mode in STRAIGHT else picture
     if straight.mode not in OPAQUE:
@@ -266,4 +270,6 @@ def _drop_alpha(picture: Image.Image, path: Path) -> Image.Image:
             f"expected a drawing in the colours of {path}, but they are constant while its alpha channel varies; save the alpha "
             "channel as a grey picture"
         )
+    if conversions is not None and straight.mode != "RGBX":  # whose fourth channel means nothing
+        conversions.see_alpha(path, alpha)
     return straight.convert(OPAQUE[straight.mode])

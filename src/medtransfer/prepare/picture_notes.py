@@ -1,9 +1,10 @@
-"""Say what a user may not expect of pictures, by their headers."""
+"""Say what a user may not expect of pictures, by their headers and by what was noted while they were read."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtransfer.data.resizing import Size
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.picture_files import Header
 
 SQUEEZED = 0.05  # difference of two aspects that is worth a word
@@ -29,6 +30,35 @@ def describe_headers(paths: Sequence[Path], headers: Sequence[Header], size: Siz
          "`keep_aspect: true` pads them instead"),
     ]  # fmt: skip
     return tuple(note for flags, text in notes for note in describe_some(paths, flags, text))
+
+
+def describe_conversions(conversions: Conversions, channels: int) -> tuple[str, ...]:
+    """Return notes on the pictures that were read for a target.
+
+    Args:
+        conversions: what was noted of them.
+        channels: channels that they are stored in.
+    """
+    coloured = sum(conversions.coloured.values())
+    grey = {path: not flag for path, flag in conversions.coloured.items()}
+    if channels == 1:
+        notes = describe_coloured(conversions, "of which only the grey is stored")
+    elif coloured:
+        notes = describe_some(list(grey), grey.values(), f"are grey, and {coloured} are coloured: all are stored with 3 channels")
+    else:
+        notes = ()
+    return *notes, *describe_transparent(conversions)
+
+
+def describe_coloured(conversions: Conversions, effect: str) -> tuple[str, ...]:
+    """Return a note on the coloured pictures that were read, if there are any; `effect` says what is made of them."""
+    return describe_some(list(conversions.coloured), conversions.coloured.values(), f"are coloured, {effect}")
+
+
+def describe_transparent(conversions: Conversions) -> tuple[str, ...]:
+    """Return a note on the pictures that were read without their transparency, if there are any."""
+    text = "have transparent pixels, which are read as if they were opaque"
+    return describe_some(list(conversions.transparent), conversions.transparent.values(), text)
 
 
 def describe_some(paths: Sequence[Path], flags: Iterable[bool], text: str) -> tuple[str, ...]:

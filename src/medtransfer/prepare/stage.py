@@ -110,7 +110,7 @@ def prepare(
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
             shares = ""
-            notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
+            notes = [*scan.notes, *scan.loaded_notes(), *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
             if scan.labels and scan.labels.file == MASKS_FILE:
                 shares, found = _write_mask_counts(scan, splits, rows, partial)
                 notes += found

@@ -102,6 +102,7 @@ class Scan:
         regions: class numbers of each region by its name, unions of classes that are judged beside them.
         see_splits: called with the split of every item before any is loaded, for a scaling that is computed from training images.
         image_rule: returns how raw images became pictures, once they are loaded; None if no rule describes it.
+        loaded_notes: returns further notes, on what only the loaded pictures tell.
         left_out: samples of each split that the options leave out; they count as `expected` ones.
     """
 
@@ -121,6 +122,7 @@ class Scan:
     regions: Mapping[str, list[int]] = field(default_factory=dict)
     see_splits: Callable[[Sequence[str]], None] | None = None
     image_rule: Callable[[], ImageRule] | None = None
+    loaded_notes: Callable[[], Sequence[str]] = tuple
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 

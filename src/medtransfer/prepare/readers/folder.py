@@ -41,6 +41,7 @@ import numpy as np
 from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import MaskRule, join_masks, read_rule
 from medtransfer.prepare.picture_files import (
     Header,
@@ -50,7 +51,7 @@ from medtransfer.prepare.picture_files import (
     read_mask,
     read_stored,
 )
-from medtransfer.prepare.picture_notes import describe_headers, describe_some
+from medtransfer.prepare.picture_notes import describe_conversions, describe_headers, describe_some
 from medtransfer.prepare.readers.contract import (
     UNLABELLED,
     Item,
@@ -92,10 +93,11 @@ class _Reading:
     rule: MaskRule
     keep_aspect: bool
     scaling: DatasetScaling[Path]
+    conversions: Conversions
 
     def load(self, pair: Pair) -> Iterator[Picture]:
         """Read an image and the union of its masks."""
-        image, masks = read_image(pair.image, self.channels, self._scale), []
+        image, masks = read_image(pair.image, self.channels, self._scale, self.conversions), []
         for path in pair.masks:
             raw = read_mask(path, grey_palette=self.rule.table is None)
             check_same_size(image, raw.values, pair.image, path)
@@ -140,7 +142,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     wide = {pair.image: group for pair, group, header in zip(pairs, groups, headers, strict=True) if header.wide}
     scaling = DatasetScaling(chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
     channels: Literal[1, 3] = 1 if all(header.grey for header in headers) else 3
-    reading = _Reading(channels, size, rule, chosen["keep_aspect"], scaling)
+    reading = _Reading(channels, size, rule, chosen["keep_aspect"], scaling, Conversions())
     items = tuple(
         Item(
             pair.split, group, pair.image.relative_to(root).as_posix(), 
@@ -160,7 +162,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored or chosen["field"]),
-        regions=regions, see_splits=see_splits,
+        regions=regions, see_splits=see_splits, loaded_notes=lambda: describe_conversions(reading.conversions, channels),
         image_rule=lambda: scaling.image_rule(group=pattern, keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 

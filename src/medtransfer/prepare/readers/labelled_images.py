@@ -26,8 +26,9 @@ from medtransfer.data.intensities import read_intensity_rule, require_finite, sc
 from medtransfer.data.resizing import Size, resize_image
 from medtransfer.data.volumes.dicom import read_slice
 from medtransfer.errors import InputError
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.picture_files import Header, read_header, read_image, read_stored
-from medtransfer.prepare.picture_notes import describe_headers
+from medtransfer.prepare.picture_notes import describe_conversions, describe_headers
 from medtransfer.prepare.readers.contract import Item, Labels, Picture, Scan, check_kinds, whole_picture
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.progress import track
@@ -67,6 +68,7 @@ class _Reading:
     scaling: DatasetScaling[Path]
     windows: Sequence[tuple[float, float]]
     keep_bytes: bool
+    conversions: Conversions
 
     def load(self, image: LabelledImage) -> Iterator[Picture]:
         """Read an image."""
@@ -75,7 +77,7 @@ class _Reading:
 
     def _read(self, path: Path) -> np.ndarray:
         if not is_dicom_name(path):
-            return read_image(path, self.channels, self._scale)
+            return read_image(path, self.channels, self._scale, self.conversions)
         values = read_slice(path)  # (h, w)
         if self.windows:
             return np.stack([scale_to_window(values, low, high, path) for low, high in self.windows], axis=-1)
@@ -125,7 +127,7 @@ def scan_images(
     scaling = DatasetScaling("image" if windows else chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
     grey = all(header.grey for header in headers.values())
     channels = len(windows) or chosen["channels"] or (1 if grey else 3)
-    reading = _Reading(channels, size, chosen["keep_aspect"], scaling, windows, chosen["scaling"] == "image")
+    reading = _Reading(channels, size, chosen["keep_aspect"], scaling, windows, chosen["scaling"] == "image", Conversions())
     items = tuple(
         Item(
             image.split, image.group, image.path.relative_to(root).as_posix(), (image.path, *tables), 1,
@@ -142,7 +144,7 @@ def scan_images(
     return Scan(
         tuple(classes), channels, size, chosen["augmentation"], citation, lambda: _describe_scaling(windows, scaling), expected,
         whole_picture(size), items, task=task, labels=Labels(LABELS_FILE, shape), notes=(*notes, *described),
-        see_splits=see_splits, left_out=left_out or {},
+        see_splits=see_splits, left_out=left_out or {}, loaded_notes=lambda: describe_conversions(reading.conversions, channels),
         image_rule=None if windows else lambda: scaling.image_rule(group=chosen["group"], keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 

@@ -1,0 +1,48 @@
+"""Which pictures are coloured, and which lose transparency, noted while they are read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops
+
+TINGE = 8  # of 255: lossy compression may make the channels of grey differ by so much
+LOOK = 512  # pixels of a picture's side that are looked at, at most
+
+
+@dataclass(frozen=True)
+class Conversions:
+    """What is noted of the pictures that are read, each once.
+
+    Attributes:
+        coloured: whether the channels of a picture really differ.
+        transparent: whether it has transparent pixels, whose transparency is dropped.
+    """
+
+    coloured: dict[Path, bool] = field(default_factory=dict)
+    transparent: dict[Path, bool] = field(default_factory=dict)
+
+    def see(self, path: Path, picture: Image.Image) -> None:
+        """Note a picture, without its alpha channel."""
+        self.transparent.setdefault(path, False)
+        if path not in self.coloured:
+            self.coloured[path] = _is_coloured(picture)
+
+    def see_alpha(self, path: Path, alpha: np.ndarray) -> None:
+        """Note the alpha channel of a picture, uint8 (h, w)."""
+        self.transparent[path] = bool((alpha < 255).any())
+
+    def see_slices(self, path: Path, pixels: np.ndarray) -> None:
+        """Note uint8 slices (N, H, W, 3)."""
+        self.transparent[path] = False
+        self.coloured[path] = any(_is_coloured(Image.fromarray(page)) for page in pixels)
+
+
+def _is_coloured(picture: Image.Image) -> bool:
+    """Return whether a picture has other colours than grey; of a large one some pixels are looked at."""
+    if picture.mode != "P" and len(picture.getbands()) == 1:
+        return False
+    width, height = picture.size
+    thin = picture.resize((min(width, LOOK), min(height, LOOK)), Image.Resampling.NEAREST) if max(width, height) > LOOK else picture
+    red, *others = thin.convert("RGB").split()
+    return any(ImageChops.difference(red, other).getextrema()[1] > TINGE for other in others)  # type: ignore[operator]
