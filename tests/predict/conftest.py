@@ -10,14 +10,17 @@ import torch
 from tests.tiny_encoders import TINIEST
 from torch import Tensor
 
+from medtransfer.config import Predict, load_params
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.model import Model
+from medtransfer.predict.stage import run
 from medtransfer.records import Cell, ImageRule, ModelInfo, write_tensors
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 OWN = ImageRule("percentiles", 0.5, 99.5, over="image")
 
 
@@ -61,3 +64,18 @@ def bright(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def predict(tmp_path: Path, workplace: Path) -> Callable[..., str]:
+    """Return `predict(models, images, **options)`, which predicts to the folder `out`, and has a store."""
+
+    def call(models: list[Path], images: Path, force: bool = False, **options: Any) -> str:
+        values = {
+            "model": [str(model) for model in models], "images": str(images), "out": str(tmp_path / "out"), "accelerator": "cpu",
+            **options,
+        }  # fmt: skip
+        section: Predict = load_params([PARAMS], {f"predict.{key}": value for key, value in values.items()}).predict
+        return run(section, tmp_path / "checkpoints", tmp_path / "prepared", force)
+
+    return call

@@ -15,41 +15,25 @@ import pytest
 import torch
 from PIL import Image as Pillow
 from PIL import ImageSequence
-from tests.predict.conftest import OWN
+from tests.predict.conftest import OWN, PARAMS
 from tests.predict.test_images import write_series
 from tests.tiny_encoders import TINIEST
 
 import medtransfer
 from medtransfer import tracking
-from medtransfer.config import Predict, load_params
+from medtransfer.config import load_params
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict.images import Image
 from medtransfer.predict.model import Model, load_model
-from medtransfer.predict.stage import _mask_rule, _warn_of_layout, run
+from medtransfer.predict.stage import _mask_rule, _warn_of_layout
 from medtransfer.predict.windows import Plan
 from medtransfer.records import ImageRule, write_text
 
 pytestmark = pytest.mark.long
 
 VOLUME = ImageRule("percentiles", 0.5, 99.5, over="volume")
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 Predicted = Callable[..., str]
-
-
-@pytest.fixture
-def predict(tmp_path: Path, workplace: Path) -> Predicted:
-    """Return `predict(models, images, **options)`, which predicts to the folder `out`, and has a store."""
-
-    def call(models: list[Path], images: Path, force: bool = False, **options: Any) -> str:
-        values = {
-            "model": [str(model) for model in models], "images": str(images), "out": str(tmp_path / "out"), "accelerator": "cpu",
-            **options,
-        }  # fmt: skip
-        section: Predict = load_params([PARAMS], {f"predict.{key}": value for key, value in values.items()}).predict
-        return run(section, tmp_path / "checkpoints", tmp_path / "prepared", force)
-
-    return call
 
 
 def rows(path: Path) -> list[dict[str, str]]:

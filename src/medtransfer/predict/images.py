@@ -16,6 +16,7 @@ from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
 from medtransfer.data.volumes.geometry import UNKNOWN
 from medtransfer.errors import InputError
 from medtransfer.predict.pixels import convert_channels, intensity_rule, require_channels, scale, take_channels
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.picture_files import read_header, read_image, read_stored
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
@@ -162,7 +163,9 @@ def open_whole(image: Image) -> Volume:
     return Volume(*read_series(image.files))
 
 
-def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limits] | None) -> Pixels:
+def read_pixels(
+    image: Image, rule: ImageRule, channels: int, limits: list[Limits] | None, conversions: Conversions | None = None
+) -> Pixels:  # fmt: skip
     """Read an image as the pictures of a target were read.
 
     Args:
@@ -170,6 +173,7 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
         rule: image rule of the model.
         channels: channels of the model's stored pixels.
         limits: what becomes 0 and 255, of each channel, where other images count, too; see `shared_limits`.
+        conversions: notes whether the image is coloured or transparent; None: it is not looked at.
 
     Raises:
         InputError: the image is broken, or does not fit the rule.
@@ -184,7 +188,7 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
         def scaling(values: np.ndarray, path: Path) -> np.ndarray:
             return scale(values[None, ..., None], rule, str(path), limits)[0, ..., 0]
 
-        return Pixels(read_image(image.path, channels, scaling)[None], None)
+        return Pixels(read_image(image.path, channels, scaling, conversions)[None], None)
     volume = open_volume(image, rule)
     if rule.axes and volume.geometry.axes not in (UNKNOWN, rule.axes):
         log.warning(
@@ -200,6 +204,8 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
     axis = acquisition_axis(volume.geometry.spacing) if rule.axis is None else rule.axis
     slices = cut(volume.values, axis)
     pixels = slices if volume.geometry.shown else scale(slices, rule, str(image.path), limits)
+    if conversions is not None and channels == 1 and pixels.shape[-1] == 3:
+        conversions.see_slices(image.path, pixels)
     stored = convert_channels(np.ascontiguousarray(pixels), channels)
     return Pixels(stored, volume.geometry if image.is_volume else None, axis)
 

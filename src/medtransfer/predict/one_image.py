@@ -15,6 +15,7 @@ from medtransfer.predict.job import Job
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.reference_masks import read_reference
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import Prediction, write_text, write_values
 from medtransfer.records.tables import as_csv
 
@@ -24,7 +25,7 @@ def load_models(job: Job, checkpoints: Path) -> list[Model]:
     return [load_model(folder, checkpoints, job.section.accelerator, job.section.precision) for folder in job.folders]
 
 
-def predict_image(job: Job, models: Sequence[Model], image: Image, key: str) -> Prediction:
+def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, conversions: Conversions) -> Prediction:
     """Predict an image, and write its files, at last its record.
 
     Args:
@@ -32,6 +33,7 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str) -> 
         models: its models.
         image: the image.
         key: digest of everything that its prediction depends on.
+        conversions: notes whether the image is coloured or transparent.
 
     Raises:
         InputError: the image or its reference mask cannot be used.
@@ -39,9 +41,9 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str) -> 
     begin = time.monotonic()
     job.record(image).unlink(missing_ok=True)
     if job.of_images:
-        classes, written = _predict_labels(job, models, image)
+        classes, written = _predict_labels(job, models, image, _read(job, image, conversions))
     else:
-        pixels = _read(job, image)
+        pixels = _read(job, image, conversions)
         masks, written = _predict_masks(job, models, image, pixels)
         written["mask"] = outputs.write_labels(job.out / "masks", image, pixels[0], masks)
         if job.section.overlays:
@@ -56,10 +58,10 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str) -> 
     return done
 
 
-def _read(job: Job, image: Image) -> list[Pixels]:
+def _read(job: Job, image: Image, conversions: Conversions) -> list[Pixels]:
     """Read the pixels of an image as each model's target stores them."""
     return [
-        read_pixels(image, rule_of(info), info.channels, limits[image.name])
+        read_pixels(image, rule_of(info), info.channels, limits[image.name], conversions)
         for info, limits in zip(job.infos, job.limits, strict=True)
     ]  # fmt: skip
 
@@ -90,9 +92,10 @@ def _predict_masks(
     return np.stack(masks), {"probabilities": path}
 
 
-def _predict_labels(job: Job, models: Sequence[Model], image: Image) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+def _predict_labels(
+    job: Job, models: Sequence[Model], image: Image, stored: Sequence[Pixels]
+) -> tuple[list[dict[str, Any]], dict[str, Path]]:  # fmt: skip
     """Predict the labels of every slice of an image: a row for each, and the file that they are written to."""
-    stored = _read(job, image)
     probabilities = torch.stack([_mean(job, models, stored, index) for index in range(len(stored[0].slices))])  # (slices, classes)
     rows = labels.describe(probabilities, models[0].task, models[0].info)
     path = job.out / "labels" / f"{image.name}.csv"

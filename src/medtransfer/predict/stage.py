@@ -18,7 +18,9 @@ from medtransfer.predict.publish import STAGE, publish
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
 from medtransfer.predict.seen import find_seen
 from medtransfer.predict.tables import write_tables
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import MaskRule, read_rule
+from medtransfer.prepare.picture_notes import describe_coloured, describe_transparent
 from medtransfer.progress import loading, track
 from medtransfer.records import ImageRule, Prediction
 from medtransfer.wording import are, counted
@@ -118,14 +120,17 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
 
     models = load_models(job, checkpoints)
     done, faults, replaced = dict(finished), list[str](), 0
+    conversions = Conversions()
     unfinished = [image for image in images if image.name not in finished]
     for image in track(unfinished, "predict", len(unfinished), "images"):
         was_there = job.record(image).exists()
         try:
-            done[image.name] = predict_image(job, models, image, keys[image.name])
+            done[image.name] = predict_image(job, models, image, keys[image.name], conversions)
             replaced += was_there
         except InputError as error:
             faults.append(str(error))
+    for note in _describe_conversions(job, conversions):
+        log.warning("predict: %s", note)
     if replaced:
         log.info("predict: %s replaced in %s", are(replaced, "earlier prediction"), job.out)
     _say_what_is_kept(job, images)
@@ -138,6 +143,13 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
         f"these, and run the same command again, which then writes the tables, too: {'; '.join(faults[:FAULTS])}{rest}"
     )
+
+
+def _describe_conversions(job: Job, conversions: Conversions) -> tuple[str, ...]:
+    """Return notes on the pictures that lose colour or transparency."""
+    effect = " and are turned to grey, which the model expects"
+    coloured = describe_coloured(conversions, effect) if any(info.channels == 1 for info in job.infos) else ()
+    return *coloured, *describe_transparent(conversions)
 
 
 def _say_what_is_kept(job: Job, images: Sequence[Image]) -> None:

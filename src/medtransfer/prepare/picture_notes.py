@@ -42,7 +42,7 @@ def describe_conversions(conversions: Conversions, channels: int) -> tuple[str, 
     coloured = sum(conversions.coloured.values())
     grey = {path: not flag for path, flag in conversions.coloured.items()}
     if channels == 1:
-        notes = describe_coloured(conversions, "of which only the grey is stored")
+        notes = describe_coloured(conversions, ", of which only the grey is stored")
     elif coloured:
         notes = describe_some(list(grey), grey.values(), f"are grey, and {coloured} are coloured: all are stored with 3 channels")
     else:
@@ -52,7 +52,7 @@ def describe_conversions(conversions: Conversions, channels: int) -> tuple[str, 
 
 def describe_coloured(conversions: Conversions, effect: str) -> tuple[str, ...]:
     """Return a note on the coloured pictures that were read, if there are any; `effect` says what is made of them."""
-    return describe_some(list(conversions.coloured), conversions.coloured.values(), f"are coloured, {effect}")
+    return describe_some(list(conversions.coloured), conversions.coloured.values(), f"are coloured{effect}")
 
 
 def describe_transparent(conversions: Conversions) -> tuple[str, ...]:
