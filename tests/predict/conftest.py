@@ -11,13 +11,13 @@ from tests.tiny_encoders import TINIEST
 from torch import Tensor
 
 from medtransfer.config import Predict, load_params
-from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.model import Model
 from medtransfer.predict.stage import run
 from medtransfer.records import Cell, ImageRule, ModelInfo, write_tensors
+from medtransfer.tasks import TASKS
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -38,7 +38,7 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
             "mean": MEAN, "std": STD, "image_rule": rule and asdict(rule), "parts": ["encoder", "decoder"], "kind": "supervised",
             "lineage": [], "licence": "", "git_revision": "none", **changed,
         }  # fmt: skip
-        network = build_segmenter(build_encoder(build, **fields["arguments"]), len(fields["classes"]))
+        network = TASKS[fields["task"]].model(build_encoder(build, **fields["arguments"]), len(fields["classes"]))
         for part, number in ((network.encoder, seed), (network.decoder, seed + 1)):
             initialise(part, number)
         write_tensors(folder / "weights.safetensors", network.state_dict())

@@ -10,6 +10,7 @@ import torch
 
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import labels, outputs
+from medtransfer.predict.earlier import remove_files, reopen
 from medtransfer.predict.images import Image, Pixels, read_pixels
 from medtransfer.predict.job import Job
 from medtransfer.predict.model import Model, load_model
@@ -26,7 +27,7 @@ def load_models(job: Job, checkpoints: Path) -> list[Model]:
 
 
 def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, conversions: Conversions) -> Prediction:
-    """Predict an image, and write its files, at last its record.
+    """Predict an image, write its files, remove those of an earlier prediction that it has not, and write its record last.
 
     Args:
         job: what is done.
@@ -39,7 +40,7 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, con
         InputError: the image or its reference mask cannot be used.
     """
     begin = time.monotonic()
-    job.record(image).unlink(missing_ok=True)
+    earlier = reopen(job, image)
     if job.of_images:
         classes, written = _predict_labels(job, models, image, _read(job, image, conversions))
     else:
@@ -54,6 +55,7 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, con
         outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
         classes=classes, seconds=time.monotonic() - begin,
     )  # fmt: skip
+    remove_files(job, image, earlier, written)
     done.write(job.record(image))
     return done
 

@@ -1,0 +1,118 @@
+"""A prediction removes what an earlier one of the same images wrote and it does not, and nothing else."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.predict import one_image
+from medtransfer.records import Prediction
+
+Predicted = Callable[..., str]
+TABLES = {"classes.csv"}
+OF_MASKS = {*TABLES, *(f"{folder}/{name}.png" for folder in ("masks", "overlays") for name in ("0", "sub/1"))}
+OF_LABELS = {"labels.csv", "labels/0.csv", "labels/sub/1.csv"}
+RECORDS = {"files/0.json", "files/sub/1.json"}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of two pictures, one in a subfolder."""
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("0", "sub/1"):
+        Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def models(make_model: Callable[..., Path]) -> dict[str, Path]:
+    """Return a model of masks and one of labels of images."""
+    labels = make_model("labels", task="multiclass", classes=["a", "b"], thresholds=[])
+    return {"masks": make_model("masks"), "labels": labels}
+
+
+def files(tmp_path: Path) -> set[str]:
+    out = tmp_path / "out"
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+
+def folders(tmp_path: Path) -> set[str]:
+    return {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+
+
+def test_another_kind_of_model_leaves_nothing_of_the_first(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:  # fmt: skip
+    predict([models["masks"]], pictures)
+    assert files(tmp_path) == OF_MASKS | RECORDS
+    predict([models["labels"]], pictures)
+    assert files(tmp_path) == OF_LABELS | RECORDS and folders(tmp_path) == {"labels", "files"}
+    predict([models["masks"]], pictures)
+    assert files(tmp_path) == OF_MASKS | RECORDS and folders(tmp_path) == {"masks", "overlays", "files"}
+
+
+def test_other_options_leave_nothing_of_the_first(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:  # fmt: skip
+    truth = tmp_path / "truth"
+    (truth / "sub").mkdir(parents=True)
+    for name in ("0", "sub/1"):
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(truth / f"{name}.png")
+    predict([models["masks"]], pictures, masks=str(truth), mask_suffix="", probabilities=True)
+    assert {"probabilities/0.npy", "files/0.npz", "metrics.csv", "finished.json"} < files(tmp_path)
+    predict([models["masks"]], pictures, mask_suffix="", overlays=False)
+    assert files(tmp_path) == {"classes.csv", "masks/0.png", "masks/sub/1.png", *RECORDS}
+
+
+def test_tables_of_the_other_kind_go_where_all_images_are_finished(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:  # fmt: skip
+    (pictures / "sub/1.png").rename(tmp_path / "other.png")
+    predict([models["masks"]], pictures)
+    predict([models["labels"]], tmp_path / "other.png")
+    assert "labels.csv" in files(tmp_path) and "classes.csv" not in files(tmp_path) and "masks/0.png" in files(tmp_path)
+    assert "(1 were finished)" in predict([models["masks"]], pictures)
+    assert "labels.csv" not in files(tmp_path) and "classes.csv" in files(tmp_path) and "labels/other.csv" in files(tmp_path)
+
+
+def test_files_of_the_user_stay(pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted) -> None:
+    own = {"labels.csv", "masks/mine.png", "overlays/sub/mine.txt", "notes.txt"}
+    for name in own:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("mine")
+    predict([models["masks"]], pictures)
+    assert all((tmp_path / "out" / name).read_text() == "mine" for name in own)
+    record = tmp_path / "out/files/0.json"
+    named = json.loads(record.read_text())
+    (tmp_path / "images.txt").write_text("mine")
+    named["outputs"] |= {"probabilities": "probabilities/../../images.txt", "labels": "notes.txt"}
+    record.write_text(json.dumps(named))
+    predict([models["labels"]], pictures)
+    assert files(tmp_path) == OF_LABELS | RECORDS | own and (tmp_path / "images.txt").exists()
+
+
+@pytest.mark.parametrize("when", ["before the new files", "after the new files", "after the removal"])
+def test_an_interrupted_replacement_is_completed(
+    when: str, pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    predict([models["masks"]], pictures)
+    with monkeypatch.context() as patch:
+        if when == "before the new files":
+            patch.setattr(one_image, "_read", interrupt)
+        elif when == "after the new files":
+            patch.setattr(one_image, "remove_files", interrupt)
+        else:
+            original = Prediction.write
+            patch.setattr(Prediction, "write", lambda self, path: interrupt() if self.key else original(self, path))
+        with pytest.raises(KeyboardInterrupt):
+            predict([models["labels"]], pictures)
+    assert "finished" not in predict([models["labels"]], pictures)
+    assert files(tmp_path) == OF_LABELS | RECORDS and folders(tmp_path) == {"labels", "files"}
