@@ -103,7 +103,13 @@ def test_pictures_of_one_kind_are_no_note(mixed: Path) -> None:
     for name in "cd":
         (mixed / "images" / f"{name}.png").unlink()
         (mixed / "masks" / f"{name}.png").unlink()
-    assert notes(scan_folder(mixed, SIZE, {})) == []
+    (note,) = notes(scan_folder(mixed, SIZE, {}))
+    assert note.startswith("1 of 2 pictures are grey like the others, but stored as colour: all get 3 channels")
+    assert note.endswith("b.png)")
+    for pixels in (np.dstack([GREY] * 3), GREY):
+        for name in "ab":
+            save(mixed / "images" / f"{name}.png", pixels)
+        assert notes(scan_folder(mixed, SIZE, {})) == []
     save(mixed / "images" / "a.png", COLOURED)
     save(mixed / "images" / "b.png", COLOURED)
     assert notes(scan_folder(mixed, SIZE, {})) == []
@@ -114,7 +120,8 @@ def test_colours_that_are_stored_as_grey_are_noted(tmp_path: Path) -> None:
     save(tmp_path / "y" / "b.png", COLOURED)
     expected = f"1 of 2 pictures are coloured, of which only the grey is stored (such as {tmp_path / 'y/b.png'})"
     assert notes(scan_classes(tmp_path, SIZE, {"channels": 1})) == [expected]
-    assert [note[:21] for note in notes(scan_classes(tmp_path, SIZE, {}))] == ["1 of 2 pictures are g"]
+    (note,) = notes(scan_classes(tmp_path, SIZE, {}))
+    assert note.startswith("1 of 2 pictures are grey, and 1 is coloured: all are stored with 3 channels")
 
 
 def test_prepare_logs_the_notes_on_loaded_pictures(mixed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,10 +15,12 @@ class Conversions:
     """What is noted of the pictures that are read, each once.
 
     Attributes:
+        in_colour: whether the file of a picture has colours, if only equal ones: red, green and blue.
         coloured: whether the channels of a picture really differ.
         transparent: whether it has transparent pixels, whose transparency is dropped.
     """
 
+    in_colour: dict[Path, bool] = field(default_factory=dict)
     coloured: dict[Path, bool] = field(default_factory=dict)
     transparent: dict[Path, bool] = field(default_factory=dict)
 
@@ -26,7 +28,8 @@ class Conversions:
         """Note a picture, without its alpha channel."""
         self.transparent.setdefault(path, False)
         if path not in self.coloured:
-            self.coloured[path] = _is_coloured(picture)
+            self.in_colour[path] = picture.mode == "P" or len(picture.getbands()) > 1
+            self.coloured[path] = self.in_colour[path] and _is_coloured(picture)
 
     def see_alpha(self, path: Path, alpha: np.ndarray) -> None:
         """Note the alpha channel of a picture, uint8 (h, w)."""
@@ -40,8 +43,6 @@ class Conversions:
 
 def _is_coloured(picture: Image.Image) -> bool:
     """Return whether a picture has other colours than grey; of a large one some pixels are looked at."""
-    if picture.mode != "P" and len(picture.getbands()) == 1:
-        return False
     width, height = picture.size
     thin = picture.resize((min(width, LOOK), min(height, LOOK)), Image.Resampling.NEAREST) if max(width, height) > LOOK else picture
     red, *others = thin.convert("RGB").split()

@@ -44,7 +44,11 @@ def describe_conversions(conversions: Conversions, channels: int) -> tuple[str, 
     if channels == 1:
         notes = describe_coloured(conversions, ", of which only the grey is stored")
     elif coloured:
-        notes = describe_some(list(grey), grey.values(), f"are grey, and {coloured} are coloured: all are stored with 3 channels")
+        text = f"are grey, and {coloured} {'is' if coloured == 1 else 'are'} coloured: all are stored with 3 channels"
+        notes = describe_some(list(grey), grey.values(), text)
+    elif not all(conversions.in_colour.values()):
+        text = "are grey like the others, but stored as colour: all get 3 channels"
+        notes = describe_some(list(grey), conversions.in_colour.values(), text)
     else:
         notes = ()
     return *notes, *describe_transparent(conversions)
