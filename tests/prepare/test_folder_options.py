@@ -124,8 +124,12 @@ def test_masks_in_another_subfolder_are_named(ending: str, remedy: str, tmp_path
     for name in ("x_01", "x_02"):
         save(tmp_path / "images" / f"{name}.png", GREY)
         save(tmp_path / "masks/lesions" / f"{name}{ending}.png", LEFT)
-    folders = rf"there is lesions/x_01{ending}.png; let `images` and `masks` name the folders of such files, .*/images and .*"
+    folders = rf"there is lesions/x_01{ending}.png; let `images` be images and `masks` "
     with pytest.raises(InputError, match=folders + remedy):
+        scan(tmp_path, SIZE, {})
+    save(tmp_path / "images/z/x_03.png", GREY)
+    save(tmp_path / "masks/lesions" / f"x_03{ending}.png", LEFT)
+    with pytest.raises(InputError, match="; give images and masks the same paths below the folders `images` and `masks`"):
         scan(tmp_path, SIZE, {})
 
 

@@ -30,7 +30,7 @@ def analysis(evidence: Evidence) -> Analysis:
         (
             Evidence(association=Association(FEW, FEW, None, 4, 0)),
             "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.40 with the epoch "
-            "alone; robustness or the metric has exactly the epochs’ order: nothing is left given the epoch.",
+            "alone; robustness or the metric has exactly the epochs’ order or its reverse: nothing is left given the epoch.",
         ),
         (
             Evidence(permuted={"offline": 0.031, "online": 0.5}),

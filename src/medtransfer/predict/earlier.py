@@ -35,9 +35,10 @@ def remove_files(job: Job, image: Image, earlier: Mapping[str, str], written: Ma
         path = job.out / name
         if Path(name).parts[:1] != (FOLDERS.get(kind),) or ".." in Path(name).parts or path in written.values():
             continue
-        path.unlink(missing_ok=True)
+        if path.is_file() or path.is_symlink():  # a folder of this name is not ours
+            path.unlink(missing_ok=True)
         for folder in list(path.parents)[: len(Path(name).parts) - 1]:
-            if not folder.is_dir() or any(folder.iterdir()):
+            if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
     if earlier and not job.masks:

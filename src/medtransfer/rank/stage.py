@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from medtransfer.rank.ranking import Ranking
 
 log = logging.getLogger("medtransfer")
+CANDIDATES = "candidates"  # folder of their records, below that of the ranking
 
 
 def run(params: Params, brief: bool = False) -> str:
@@ -122,8 +123,9 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
             log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         section = params.rank
-        with tracking.project_run_set_aside():
-            LAUNCHERS[section.launcher].prepare(params, section.workers, len(candidates), params.score.accelerator)
+        if not any((out / CANDIDATES).glob("*.json")):  # else few candidates may be left to measure, or none
+            with tracking.project_run_set_aside():
+                LAUNCHERS[section.launcher].prepare(params, section.workers, len(candidates), params.score.accelerator)
         with loading("rank"):
             from medtransfer.rank.assess import assess
         assessed = assess(params, candidates, target, evidence)

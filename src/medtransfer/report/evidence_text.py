@@ -30,7 +30,10 @@ def _association(association: Association, analysis: Analysis) -> str:
         f"robustness and of {signed(epoch, 2)} with the epoch alone"
     )
     if association.given_epoch is None:
-        return f"{text}; robustness or the {analysis.metric_label} has exactly the epochs’ order: nothing is left given the epoch."
+        return (
+            f"{text}; robustness or the {analysis.metric_label} has exactly the epochs’ order or its reverse: nothing is left "
+            "given the epoch."
+        )
     given = trials_text.with_interval(association.given_epoch, analysis.confidence)
     text += f"; the partial correlation with robustness, given the epoch, is {given}"
     if association.given_in < association.configurations:

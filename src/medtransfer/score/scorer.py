@@ -251,13 +251,14 @@ def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
 
 def _log(label: str, indicators: Sequence[Indicator], measured: Mapping[str, Measured], options: Options) -> None:
     """Log the first values of a checkpoint in one line, and every value that is alarming or undefined, and note, in its own."""
-    said = []
+    said, images = [], 0
     for indicator in indicators:
         for metric, setting in indicator.metrics(options).items():
             row = pick(measured[indicator.name].scores, setting)
             value = "is not defined" if row.value is None else f"{row.value:.4f}"
             if row.value is not None and not ALARMING & row.flags.keys():
                 said.append(f"{metric} {value}")
+                images = len(measured[indicator.name].images)
             elif NO_HEAD not in row.flags:  # of which the pass has warned
                 flags = "".join(f", {name} {number}" for name, number in row.flags.items())
                 log.warning("%s: %s %s (%d images%s)", label, metric, value, len(measured[indicator.name].images), flags)
@@ -265,4 +266,4 @@ def _log(label: str, indicators: Sequence[Indicator], measured: Mapping[str, Mea
             log.warning("%s: %s", label, note)
     if said:
         more = f" and {counted(len(said) - SAID, 'other value')}" if len(said) > SAID else ""
-        log.info("%s: %s%s (%d images)", label, ", ".join(said[:SAID]), more, len(measured[indicators[0].name].images))
+        log.info("%s: %s%s (%d images)", label, ", ".join(said[:SAID]), more, images)

@@ -1,6 +1,7 @@
 """Layout of a folder of images and masks: published splits, subfolders, and which masks belong to an image."""
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -183,12 +184,22 @@ def _refuse_other_ending(masks: Mapping[str, Path], images: Mapping[str, Path], 
     if mask is None or (proposed in ("", suffix) and not apart):
         return
     text = proposed if re.fullmatch(r"[\w.-]+", proposed) else repr(proposed)
-    remedies = [f"let `images` and `masks` name the folders of such files, {images[first].parent} and {mask.parent}"] * apart
+    remedies = [_name_folders(images.values(), masks.values(), folder)] if apart else []
     remedies += [f"set the option `suffix: {text}`"] * (proposed != suffix)
     raise InputError(
         f"expected a mask named {first}{suffix} for {images[first]} in {folder}, but none of the {len(images)} images has one so "
         f"named, and there is {mask.relative_to(folder)}; {', and '.join(remedies)}"
     )
+
+
+def _name_folders(images: Iterable[Path], masks: Iterable[Path], folder: Path) -> str:
+    """Return how to bring together images and masks whose paths differ in folders; `folder` is that of the masks."""
+    homes, mask_homes = {path.parent for path in images}, {path.parent for path in masks}
+    if len(homes) > 1 or len(mask_homes) > 1:
+        return "give images and masks the same paths below the folders `images` and `masks`"
+    home, mask_home = homes.pop(), mask_homes.pop()
+    root = os.path.commonpath([home, folder])
+    return f"let `images` be {os.path.relpath(home, root)} and `masks` {os.path.relpath(mask_home, root)}"
 
 
 def _find_ending(masks: Mapping[str, Path], images: Iterable[str], first: str) -> tuple[str, Path | None]:
