@@ -18,7 +18,8 @@ FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabiliti
 def reopen(job: Job, image: Image) -> Mapping[str, str]:
     """Mark an earlier prediction of an image as unfinished, and return its files by kind.
 
-    Its record names them until the new one is written, so that they can be removed after an interruption, too.
+    Its record names them until the new one is written, so that the same command removes them after an interruption, too; what an
+    interrupted prediction wrote itself is named nowhere if another command follows.
     """
     try:
         earlier = Prediction.read(job.record(image))
