@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtransfer.errors import InputError
 from medtransfer.predict import one_image
 from medtransfer.records import Prediction
 
@@ -94,6 +95,18 @@ def test_files_of_the_user_stay(pictures: Path, tmp_path: Path, models: dict[str
     record.write_text(json.dumps(named))
     predict([models["labels"]], pictures)
     assert files(tmp_path) == OF_LABELS | RECORDS | own and (tmp_path / "images.txt").exists()
+
+
+def test_a_prediction_of_nothing_leaves_the_tables_of_another_kind(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    predict([models["masks"]], pictures)
+    before = files(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/new.png").write_bytes(next(pictures.glob("*.png")).read_bytes()[:60])
+    with pytest.raises(InputError):
+        predict([models["labels"]], tmp_path / "broken")
+    assert files(tmp_path) == before and "classes.csv" in before
 
 
 @pytest.mark.parametrize("when", ["before the new files", "after the new files", "after the removal"])

@@ -46,14 +46,12 @@ def remove_files(job: Job, image: Image, earlier: Mapping[str, str], written: Ma
         job.counts(image).unlink(missing_ok=True)
 
 
-def remove_tables(job: Job) -> None:
-    """Remove the tables of the other kind of model, masks or labels, if the folder has predictions of one."""
+def other_tables(job: Job) -> list[Path]:
+    """Return the tables of the other kind of model, masks or labels, if the folder has predictions of one."""
     kind, tables = ("mask", (CLASSES, PER_IMAGE, METRICS, FILE)) if job.of_images else ("labels", (TABLE,))
-    if any((job.out / name).exists() for name in tables) and any(
-        kind in outputs for outputs in map(_outputs, (job.out / "files").rglob("*.json"))
-    ):
-        for name in tables:
-            (job.out / name).unlink(missing_ok=True)
+    found = [path for name in tables if (path := job.out / name).exists()]
+    records = (job.out / "files").rglob("*.json") if found else ()
+    return found if any(kind in outputs for outputs in map(_outputs, records)) else []
 
 
 def _outputs(record: Path) -> Mapping[str, str]:

@@ -26,7 +26,9 @@ def load_models(job: Job, checkpoints: Path) -> list[Model]:
     return [load_model(folder, checkpoints, job.section.accelerator, job.section.precision) for folder in job.folders]
 
 
-def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, conversions: Conversions) -> Prediction:
+def predict_image(
+    job: Job, models: Sequence[Model], image: Image, key: str, conversions: Conversions, others: Sequence[Path] = ()
+) -> Prediction:  # fmt: skip
     """Predict an image, write its files, remove those of an earlier prediction that it has not, and write its record last.
 
     Args:
@@ -35,6 +37,7 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, con
         image: the image.
         key: digest of everything that its prediction depends on.
         conversions: notes whether the image is coloured or transparent.
+        others: tables of another kind of model, which the first prediction of this one replaces.
 
     Raises:
         InputError: the image or its reference mask cannot be used.
@@ -55,6 +58,8 @@ def predict_image(job: Job, models: Sequence[Model], image: Image, key: str, con
         outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
         classes=classes, seconds=time.monotonic() - begin,
     )  # fmt: skip
+    for table in others:  # while a record tells that they are ours
+        table.unlink(missing_ok=True)
     remove_files(job, image, earlier, written)
     done.write(job.record(image))
     return done

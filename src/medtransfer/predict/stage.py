@@ -10,7 +10,7 @@ from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.predict import labels
 from medtransfer.predict.channel_files import list_cases
-from medtransfer.predict.earlier import remove_tables
+from medtransfer.predict.earlier import other_tables
 from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, list_images, shared_limits
 from medtransfer.predict.job import Job
@@ -114,21 +114,21 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     keys = {image.name: job.key(image) for image in track(images, "predict: look up", len(images), "images")}
     finished = {} if force else {image.name: known for image in images if (known := job.finished(image, keys[image.name]))}
     if len(finished) == len(images):
-        remove_tables(job)
+        for table in other_tables(job):
+            table.unlink(missing_ok=True)
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
     with loading("predict"):
         from medtransfer.predict.one_image import load_models, predict_image
 
-    models = load_models(job, checkpoints)
-    remove_tables(job)
+    models, others = load_models(job, checkpoints), other_tables(job)
     done, faults, replaced = dict(finished), list[str](), 0
     conversions = Conversions()
     unfinished = [image for image in images if image.name not in finished]
     for image in track(unfinished, "predict", len(unfinished), "images"):
         was_there = job.record(image).exists()
         try:
-            done[image.name] = predict_image(job, models, image, keys[image.name], conversions)
+            done[image.name] = predict_image(job, models, image, keys[image.name], conversions, others)
             replaced += was_there
         except InputError as error:
             faults.append(str(error))

@@ -25,7 +25,7 @@ from medtransfer.progress import Lines, bar
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
-from medtransfer.rank.finished import PAGE, TEXT
+from medtransfer.rank.finished import CANDIDATES, PAGE, TEXT
 from medtransfer.rank.measurement import Measure
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.settings import scoring, shared_settings
@@ -129,7 +129,7 @@ def _by(params: Params, target: PreparedTarget) -> list[str]:
 def describe_job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
     """Return the work of measuring a candidate, with the file of its record."""
     file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), ADDED), 6)}.json"
-    record = Path(params.rank.out) / "candidates" / file
+    record = Path(params.rank.out) / CANDIDATES / file
     return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
 
 

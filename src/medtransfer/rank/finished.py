@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PAGE, TEXT = "ranking.html", "ranking.md"
 # Say where and how fast candidates are measured; what they are and how they are measured is digested.
+CANDIDATES = "candidates"  # folder of their records, below that of the ranking
 NOT_IN_REQUEST = {"launcher", "workers", "candidates"}
 NOT_IN_SCORES = {"target", "encoder", "origin", "out", "accelerator", "batch_size"}
 

@@ -17,7 +17,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.rank.candidates import read_candidates
-from medtransfer.rank.finished import PAGE, TEXT, finish, is_finished, request_of
+from medtransfer.rank.finished import CANDIDATES, PAGE, TEXT, finish, is_finished, request_of
 from medtransfer.rank.targets import open_target
 from medtransfer.records import write_text
 from medtransfer.records.finished import forget_finished, read_finished
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from medtransfer.rank.ranking import Ranking
 
 log = logging.getLogger("medtransfer")
-CANDIDATES = "candidates"  # folder of their records, below that of the ranking
 
 
 def run(params: Params, brief: bool = False) -> str:
