@@ -67,6 +67,17 @@ def test_a_transparent_colour_of_a_palette_is_noted(tmp_path: Path) -> None:
     assert look(save(tmp_path / "a.png", COLOURED, "P", transparency=0)) == (True, True)
 
 
+@pytest.mark.parametrize(("lowest", "noted"), [(0, True), (9, False)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_colour_of_grey_and_rgb_is_noted(channels: int, lowest: int, noted: bool, tmp_path: Path) -> None:
+    grey = np.maximum(np.arange(1600, dtype=np.uint8).reshape(40, 40), lowest)
+    path, colour = tmp_path / "a.png", 7 if channels == 1 else (7, 7, 7)
+    Image.fromarray(grey if channels == 1 else np.stack([grey] * 3, axis=-1)).save(path, transparency=colour)
+    conversions = Conversions()
+    assert np.array_equal(read_image(path, 1, None, conversions)[..., 0], grey)
+    assert conversions.transparent == {path: noted} and conversions.coloured == {path: False}
+
+
 def test_large_pictures_are_looked_at(tmp_path: Path) -> None:
     large = np.zeros((3 * LOOK, 4, 3), np.uint8)
     large[LOOK : LOOK + 9, :, 0] = 200

@@ -153,6 +153,8 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None, conversi
         picture = _decode(file, path, conversions)
         if "transparency" in picture.info and picture.mode == "P":
             picture = _drop_alpha(picture.convert("RGBA"), path, conversions)
+        elif "transparency" in picture.info and picture.mode in ("L", "RGB") and conversions is not None:  # of one colour
+            conversions.see_alpha(path, np.asarray(picture.convert("RGBA"))[..., 3])
         if conversions is not None:
             conversions.see(path, picture)
         if picture.mode in WIDE:
