@@ -34,6 +34,7 @@ from medtransfer.records import (
     ScoreIndex,
     Scores,
     TargetInfo,
+    atomic,
     atomic_folder,
     atomic_path,
     checkpoint_path,
@@ -410,6 +411,25 @@ def test_the_next_write_removes_leftovers_of_a_killed_process(tmp_path: Path) ->
         path.write_text("half")
     write_json(tmp_path / "a.json", {})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([foreign.name, elsewhere.name, other.name, "a.json"])
+
+
+def test_a_large_folder_is_not_listed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    listed: list[int] = []
+    scan = os.scandir
+    monkeypatch.setattr(atomic.os, "scandir", lambda folder: listed.append(sum(1 for _ in Path(folder).iterdir())) or scan(folder))
+    for number in range(2000):
+        write_text(tmp_path / str(number), "")
+        assert listed[-1] >= min(number, 15)  # a small one is, always
+    assert sum(listed) < 17 * 2000 and len(listed) < 200
+    left = tmp_path / f".7.{HOST}-{ended.pid}.partial"
+    left.write_text("half")
+    written = 0
+    while left.exists():  # a leftover is found some writes later
+        write_text(tmp_path / "7", "")
+        written += 1
+    assert written <= 2000 / 16 + 2
 
 
 def test_a_scratch_folder_is_empty_at_first_and_gone_in_the_end(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,15 @@ if TYPE_CHECKING:
 
 
 HOST = digest(platform.node(), 6)  # distinguishes hosts that share a file system, without writing their names
+LISTED = 16  # entries of a folder per write that looking for partial files may list
+_listings: dict[str, tuple[int, dict[str, list[str]]]] = {}  # by folder: writes until the next one, and partial files by final name
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which gets its final name after the block succeeds and the bytes are on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        host, _, process = stray.name.split(".")[-2].rpartition("-")
-        if host == HOST and not _is_alive(process):  # a killed process left it
-            stray.unlink(missing_ok=True)
+    _remove_strays(path)
     partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
         partial.touch()
@@ -40,6 +38,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_strays(path: Path) -> None:
+    """Remove what killed processes of this host left of a file.
+
+    A large folder is not listed again at every write, which would make writing many files to it quadratic.
+    """
+    folder = os.path.abspath(path.parent)  # noqa: PTH100  # resolves no links, and takes a tenth of the time of a Path
+    writes, strays = _listings.get(folder, (0, {}))
+    if writes == 0:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        writes, strays = 1 + len(names) // LISTED, {}
+        for parts in (name[1:].rsplit(".", 2) for name in names if name.startswith(".") and name.endswith(".partial")):
+            if len(parts) == 3:
+                strays.setdefault(parts[0], []).append(parts[1])
+    _listings[folder] = writes - 1, strays
+    for owner in strays.get(path.name, ()):
+        host, _, process = owner.rpartition("-")
+        if host == HOST and not _is_alive(process):
+            path.with_name(f".{path.name}.{owner}.partial").unlink(missing_ok=True)
 
 
 def _is_alive(process: str) -> bool:
