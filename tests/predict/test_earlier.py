@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.predict import one_image
+from medtransfer.predict import one_image, stage
 from medtransfer.records import Prediction
 
 Predicted = Callable[..., str]
@@ -129,3 +129,59 @@ def test_an_interrupted_replacement_is_completed(
             predict([models["labels"]], pictures)
     assert "finished" not in predict([models["labels"]], pictures)
     assert files(tmp_path) == OF_LABELS | RECORDS and folders(tmp_path) == {"labels", "files"}
+
+
+@pytest.mark.parametrize("done", ["nothing", "labels of one image", "labels of all images"])
+def test_an_interrupted_replacement_that_is_not_repeated_leaves_nothing(
+    done: str, pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    predict([models["masks"]], pictures)
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in OF_MASKS}
+    with monkeypatch.context() as patch:
+        if done == "nothing":
+            patch.setattr(one_image, "write_text", interrupt)
+        elif done == "labels of one image":
+            patch.setattr(one_image, "remove_files", interrupt)
+        else:
+            patch.setattr(stage, "write_tables", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            predict([models["labels"]], pictures)
+    predict([models["masks"]], pictures)
+    assert files(tmp_path) == OF_MASKS | RECORDS and folders(tmp_path) == {"masks", "overlays", "files"}
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in OF_MASKS} == before
+
+
+@pytest.mark.parametrize("then", ["again", "labels", "another model"])
+def test_a_mask_that_was_corrected_is_kept(
+    then: str, pictures: Path, tmp_path: Path, models: dict[str, Path], make_model: Callable[..., Path], predict: Predicted,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    predict([models["masks"]], pictures)
+    mask = tmp_path / "out/masks/sub/1.png"
+    for number in (1, 2):
+        Image.fromarray(np.full((32, 32), number, np.uint8)).save(mask)
+        corrected = mask.read_bytes()
+        assert "(2 were finished)" in predict([models["masks"]], pictures) and mask.read_bytes() == corrected
+        caplog.clear()
+        if then == "again":
+            predict([models["masks"]], pictures, force=True)
+        else:
+            predict([models["labels"] if then == "labels" else make_model(f"other{number}", seed=number)], pictures)
+        kept = tmp_path / "out" / ("changed" if number == 1 else "changed-2") / "masks/sub/1.png"
+        assert kept.read_bytes() == corrected and (not mask.exists() if then == "labels" else mask.read_bytes() != corrected)
+        assert f"{mask} was not as it was predicted, and is kept as {kept}" in caplog.text and caplog.text.count("kept as") == 1
+        predict([models["masks"]], pictures)
+    assert len(list((tmp_path / "out").glob("changed*/**/*.png"))) == 2
+
+
+def test_a_file_of_the_user_in_the_place_of_a_mask_is_kept(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    (tmp_path / "out/masks").mkdir(parents=True)
+    (tmp_path / "out/masks/0.png").write_text("mine")
+    predict([models["masks"]], pictures)
+    assert (tmp_path / "out/changed/masks/0.png").read_text() == "mine"
+    assert files(tmp_path) == OF_MASKS | RECORDS | {"changed/masks/0.png"}

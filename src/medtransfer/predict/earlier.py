@@ -1,49 +1,81 @@
-"""Remove what earlier predictions in the same folder wrote and the new ones do not; only files that our records name."""
+"""Replace what earlier predictions in the same folder wrote: only files that our records name, and none that was changed since."""
 
-from collections.abc import Mapping
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from medtransfer.errors import InputError
+from medtransfer.hashing import file_sha256
 from medtransfer.predict.images import Image
-from medtransfer.predict.job import Job
+from medtransfer.predict.job import FOLDERS, Job
 from medtransfer.predict.labels import TABLE
 from medtransfer.predict.tables import CLASSES, METRICS, PER_IMAGE
 from medtransfer.records import Prediction
 from medtransfer.records.finished import FILE
 
-FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabilities", "labels": "labels"}  # by kind of file
+log = logging.getLogger("medtransfer")
+CORRECTED = ("mask", "labels")  # kinds of files that a reader may correct
+CHANGED = "changed"  # folder of what was changed since it was predicted
 
 
-def reopen(job: Job, image: Image) -> Mapping[str, str]:
-    """Mark an earlier prediction of an image as unfinished, and return its files by kind.
+def reopen(job: Job, image: Image, files: Mapping[str, Path]) -> list[str]:
+    """Mark the prediction of an image as unfinished before its files are written.
 
-    Its record names them until the new one is written, so that the same command removes them after an interruption, too; what an
-    interrupted prediction wrote itself is named nowhere if another command follows.
+    The record names those files and the earlier ones until the new record is written, so that whatever is predicted after an
+    interruption removes them, too. Files in their places that are not as we wrote them are moved to a folder `changed`.
+
+    Returns:
+        The files below the folder that the record named before.
     """
     try:
         earlier = Prediction.read(job.record(image))
-    except InputError:
-        job.record(image).unlink(missing_ok=True)
-        return {}
-    replace(earlier, key="").write(job.record(image))
-    return earlier.outputs
-
-
-def remove_files(job: Job, image: Image, earlier: Mapping[str, str], written: Mapping[str, Path]) -> None:
-    """Remove the files of an earlier prediction that the new one did not write, and folders that are empty then."""
-    for kind, name in earlier.items():
+    except InputError:  # there is none, or it is broken
+        earlier = Prediction(image.name, "", [], {}, [], 0.0)
+    new = [path.relative_to(job.out).as_posix() for path in files.values()]
+    known = {**{name: earlier.digests.get(kind) for kind, name in earlier.outputs.items()}, **dict.fromkeys(earlier.attempted)}
+    for name in dict.fromkeys([*_ours(known), *new]):
         path = job.out / name
-        if Path(name).parts[:1] != (FOLDERS.get(kind),) or ".." in Path(name).parts or path in written.values():
-            continue
+        if path.is_file() and (name not in known or known[name] not in (None, file_sha256(path))):
+            _move_aside(job, name)
+    attempted = sorted({*earlier.attempted, *new})
+    replace(earlier, key="", digests={}, attempted=attempted).write(job.record(image))
+    return list(known)
+
+
+def remove_files(job: Job, image: Image, earlier: Iterable[str], written: Iterable[str]) -> None:
+    """Remove the earlier files of an image that its new prediction did not write, and folders that are empty then."""
+    names = set(earlier)
+    for name in _ours(names - set(written)):
+        path = job.out / name
         if path.is_file() or path.is_symlink():  # a folder of this name is not ours
             path.unlink(missing_ok=True)
         for folder in list(path.parents)[: len(Path(name).parts) - 1]:
             if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
-    if earlier and not job.masks:
+    if names and not job.masks:
         job.counts(image).unlink(missing_ok=True)
+
+
+def _ours(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names of files in the folders that predictions write to; a record that someone edited may hold others."""
+    return (
+        name
+        for name in names
+        if Path(name).parts[:1] in {(folder,) for folder in FOLDERS.values()} and ".." not in Path(name).parts
+    )
+
+
+def _move_aside(job: Job, name: str) -> None:
+    """Keep a file that is not as we wrote it."""
+    folders = (job.out / (CHANGED if number == 1 else f"{CHANGED}-{number}") for number in count(1))
+    kept = next(path for folder in folders if not (path := folder / name).exists())
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(job.out / name, kept)  # its folder may be a link to another disk
+    log.warning("predict: %s was not as it was predicted, and is kept as %s", job.out / name, kept)
 
 
 def other_tables(job: Job) -> list[Path]:

@@ -6,14 +6,16 @@ from pathlib import Path
 
 from medtransfer.config import Predict
 from medtransfer.data.intensities import Limits
+from medtransfer.data.volumes import TIFF
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
-from medtransfer.predict.images import Image
+from medtransfer.predict.images import Image, Pixels
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.plan import Plan
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.records import ModelInfo, Prediction
 
+FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabilities", "labels": "labels"}  # by kind of file
 REVISION = 3  # of what is written for the same image, models and options; files of an older one are written again
 
 
@@ -73,6 +75,17 @@ class Job:
                 self.section.labels.items(), key=str
             ), *([self.regions] if mask and self.regions else []),
         ], 16)  # fmt: skip
+
+    def files(self, image: Image, pixels: Pixels) -> dict[str, Path]:
+        """Files that are written for an image, by kind."""
+        if self.of_images:
+            endings = {"labels": ".csv"}
+        else:
+            volume = "" if pixels.geometry is None else ".nii.gz"
+            endings = {"mask": ".tif" if volume and image.path.name.lower().endswith(TIFF) else volume or ".png"}
+            endings |= {"overlay": ".png"} if self.section.overlays else {}
+            endings |= {"probabilities": volume or ".npy"} if self.section.probabilities else {}
+        return {kind: self.out / FOLDERS[kind] / f"{image.name}{ending}" for kind, ending in endings.items()}
 
     def record(self, image: Image) -> Path:
         """File of an image's record."""

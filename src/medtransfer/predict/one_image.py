@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from medtransfer.hashing import file_sha256
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import labels, outputs
-from medtransfer.predict.earlier import remove_files, reopen
+from medtransfer.predict.earlier import CORRECTED, remove_files, reopen
 from medtransfer.predict.images import Image, Pixels, read_pixels
 from medtransfer.predict.job import Job
 from medtransfer.predict.model import Model, load_model
@@ -43,24 +44,32 @@ def predict_image(
         InputError: the image or its reference mask cannot be used.
     """
     begin = time.monotonic()
-    earlier = reopen(job, image)
+    pixels = _read(job, image, conversions)
+    files = job.files(image, pixels[0])
     if job.of_images:
-        classes, written = _predict_labels(job, models, image, _read(job, image, conversions))
+        classes = _label_rows(job, models, pixels)
+        earlier = reopen(job, image, files)
+        write_text(files["labels"], as_csv(classes))
     else:
-        pixels = _read(job, image, conversions)
-        masks, written = _predict_masks(job, models, image, pixels)
-        written["mask"] = outputs.write_labels(job.out / "masks", image, pixels[0], masks)
-        if job.section.overlays:
-            written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels[0], masks, job.classes)
+        masks, probabilities, evaluation = _predict_masks(job, models, image, pixels)
         classes = outputs.measure(masks, pixels[0], job.classes)
+        earlier = reopen(job, image, files)
+        if evaluation is not None:
+            write_values(job.counts(image), *evaluation.state())
+        if probabilities is not None:
+            outputs.write_probabilities(files["probabilities"], image, pixels[0], probabilities)
+        outputs.write_labels(files["mask"], image, pixels[0], masks)
+        if "overlay" in files:
+            outputs.write_overlay(files["overlay"], pixels[0], masks, job.classes)
     done = Prediction(
         image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models],
-        outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
+        outputs={kind: path.relative_to(job.out).as_posix() for kind, path in files.items()},
         classes=classes, seconds=time.monotonic() - begin,
+        digests={kind: file_sha256(files[kind]) for kind in CORRECTED if kind in files},
     )  # fmt: skip
     for table in others:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
-    remove_files(job, image, earlier, written)
+    remove_files(job, image, earlier, set(done.outputs.values()))
     done.write(job.record(image))
     return done
 
@@ -75,8 +84,12 @@ def _read(job: Job, image: Image, conversions: Conversions) -> list[Pixels]:
 
 def _predict_masks(
     job: Job, models: Sequence[Model], image: Image, stored: Sequence[Pixels]
-) -> tuple[np.ndarray, dict[str, Path]]:  # fmt: skip
-    """Predict the slices of an image: labels uint8 (N, H, W), and the further files that were written."""
+) -> tuple[np.ndarray, np.ndarray | None, SegmentationEvaluation | None]:  # fmt: skip
+    """Predict the slices of an image.
+
+    Returns:
+        Labels uint8 (N, H, W); probabilities (N, outputs, H, W) where they are kept; the comparison with a reference mask.
+    """
     pixels = stored[0]
     truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
     names = [f"{image.name}#{index}" for index in range(len(pixels.slices))]
@@ -91,23 +104,13 @@ def _predict_masks(
             evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [names[index]], [image.name])
         if job.section.probabilities:
             kept.append(probabilities.numpy())
-    if truth is not None:
-        write_values(job.counts(image), *evaluation.state())
-    if not kept:
-        return np.stack(masks), {}
-    path = outputs.write_probabilities(job.out / "probabilities", image, pixels, np.stack(kept))
-    return np.stack(masks), {"probabilities": path}
+    return np.stack(masks), np.stack(kept) if kept else None, evaluation if truth is not None else None
 
 
-def _predict_labels(
-    job: Job, models: Sequence[Model], image: Image, stored: Sequence[Pixels]
-) -> tuple[list[dict[str, Any]], dict[str, Path]]:  # fmt: skip
-    """Predict the labels of every slice of an image: a row for each, and the file that they are written to."""
+def _label_rows(job: Job, models: Sequence[Model], stored: Sequence[Pixels]) -> list[dict[str, Any]]:
+    """Predict the labels of every slice of an image, a row for each."""
     probabilities = torch.stack([_mean(job, models, stored, index) for index in range(len(stored[0].slices))])  # (slices, classes)
-    rows = labels.describe(probabilities, models[0].task, models[0].info)
-    path = job.out / "labels" / f"{image.name}.csv"
-    write_text(path, as_csv(rows))
-    return rows, {"labels": path}
+    return labels.describe(probabilities, models[0].task, models[0].info)
 
 
 def _mean(job: Job, models: Sequence[Model], stored: Sequence[Pixels], index: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import nibabel as nib
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -12,7 +13,7 @@ from PIL import Image as Pillow
 
 from medtransfer.data.colours import colour_of
 from medtransfer.data.pixels import to_colours
-from medtransfer.data.volumes import ENDINGS, TIFF, stack
+from medtransfer.data.volumes import ENDINGS, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
 from medtransfer.predict.legend import add_legend, add_title
@@ -21,34 +22,33 @@ from medtransfer.tasks.overlays import enlarge, paint
 
 SLICES = 12  # of an overlay, at most
 LEAST_SIDE, SIDE = 256, 1024  # pixels of the longer side of a picture in an overlay: smaller ones are enlarged, larger ones reduced
+COMPRESSION = 4  # of PNG files, whose default of 6 takes twice as long and saves a few percent of an overlay
 
 
-def write_labels(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> Path:
-    """Write labels uint8 (N, H, W) below a folder; return the path."""
+def write_labels(path: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> None:
+    """Write labels uint8 (N, H, W), in the format that the path's ending names."""
     pages = [Pillow.fromarray(page) for page in labels]
     for page in pages:
         page.putpalette(_palette())
-    if pixels.geometry is None:
-        return _save_picture(folder / f"{image.name}.png", pages[0])
-    if image.path.name.lower().endswith(TIFF):
-        with atomic_path(folder / f"{image.name}.tif") as partial:
+    if path.suffix == ".png":
+        _save_picture(path, pages[0])
+    elif path.suffix == ".tif":
+        with atomic_path(path) as partial:
             pages[0].save(partial, format="TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=pages[1:])
-        return folder / f"{image.name}.tif"
-    return _save_volume(folder / f"{image.name}.nii.gz", image, pixels, stack(labels, pixels.axis))
+    else:
+        _save_volume(path, image, pixels, stack(labels, pixels.axis))
 
 
-def write_probabilities(folder: Path, image: Image, pixels: Pixels, probabilities: np.ndarray) -> Path:
-    """Write probabilities float32 (N, outputs, H, W) below a folder: (outputs, H, W) as .npy, or NIfTI (x, y, z, outputs)."""
-    if pixels.geometry is None:
-        path = folder / f"{image.name}.npy"
+def write_probabilities(path: Path, image: Image, pixels: Pixels, probabilities: np.ndarray) -> None:
+    """Write probabilities float32 (N, outputs, H, W): (outputs, H, W) as .npy, or NIfTI (x, y, z, outputs)."""
+    if path.suffix == ".npy":
         with atomic_path(path) as partial, partial.open("wb") as file:
             np.save(file, probabilities[0])
-        return path
-    volume = stack(np.moveaxis(probabilities, 1, -1), pixels.axis)  # (x, y, z, outputs)
-    return _save_volume(folder / f"{image.name}.nii.gz", image, pixels, volume)
+    else:
+        _save_volume(path, image, pixels, stack(np.moveaxis(probabilities, 1, -1), pixels.axis))  # (x, y, z, outputs)
 
 
-def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray, classes: Sequence[str]) -> Path:
+def write_overlay(path: Path, pixels: Pixels, labels: np.ndarray, classes: Sequence[str]) -> None:
     """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread."""
     shown = np.flatnonzero(labels.any(axis=(1, 2))) if len(labels) > 1 and labels.any() else np.arange(len(labels))
     chosen = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
@@ -56,7 +56,7 @@ def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray
     if len(labels) > 1:
         rows = [add_title(row, f"slice {index} of 0 to {len(labels) - 1}") for index, row in zip(chosen, rows, strict=True)]
     colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
-    return _save_picture(folder / f"{image.name}.png", Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
+    _save_picture(path, Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
 
 
 def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -79,13 +79,12 @@ def _palette() -> list[int]:
     return [round(255 * part) for colour in colours for part in colour]
 
 
-def _save_picture(path: Path, picture: Pillow.Image) -> Path:
+def _save_picture(path: Path, picture: Pillow.Image) -> None:
     with atomic_path(path) as partial:
-        picture.save(partial, format="PNG")
-    return path
+        picture.save(partial, format="PNG", compress_level=COMPRESSION)
 
 
-def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -> Path:
+def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -> None:
     """Write a NIfTI with the header of the input, or the affine of a DICOM series."""
     values = np.ascontiguousarray(values)
     if image.path.name.lower().endswith(ENDINGS):
@@ -103,7 +102,6 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
         written.header.set_xyzt_units("mm")
     with atomic_path(path) as partial:
         partial.write_bytes(gzip.compress(written.to_bytes(), mtime=0))
-    return path
 
 
 def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -111,6 +109,8 @@ def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     times = max(1, LEAST_SIDE // max(labels.shape))
     colour, labels = enlarge(to_colours(picture), times), enlarge(labels, times)
     share = min(1.0, SIDE / max(labels.shape))
-    pair = np.concatenate([colour, paint(colour, labels, outline=round(1 / share))], axis=1)
-    size = (max(1, round(share * pair.shape[1])), max(1, round(share * pair.shape[0])))
-    return np.asarray(Pillow.fromarray(pair).resize(size))
+    halves = [colour, paint(colour, labels, outline=round(1 / share))]
+    if share < 1:
+        size = (max(1, round(share * colour.shape[1])), max(1, round(share * colour.shape[0])))
+        halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in halves]
+    return np.concatenate(halves, axis=1)

@@ -1,6 +1,6 @@
 """Record of the prediction of one image: what it depends on, what was written, and what was measured."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from medtransfer.records.base import PREDICTION, Record
@@ -17,6 +17,8 @@ class Prediction(Record):
         outputs: the files that were written, below the folder of the prediction, by kind.
         classes: one row per class: label, pixels, mm² and ml where the spacing is known.
         seconds: duration.
+        digests: SHA-256 of the files that a reader may correct, by kind, so that a corrected one is never replaced.
+        attempted: files that an interrupted prediction may have written, below the folder; empty once it is finished.
     """
 
     image: str
@@ -25,8 +27,15 @@ class Prediction(Record):
     outputs: dict[str, str]
     classes: list[dict[str, Any]]
     seconds: float
+    digests: dict[str, str] = field(default_factory=dict)
+    attempted: list[str] = field(default_factory=list)
 
     @classmethod
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return PREDICTION
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that earlier versions did not write."""
+        return frozenset({"digests", "attempted"})
