@@ -88,11 +88,14 @@ def _draw(
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"expected the split's seed to be a whole number, but got {seed!r}")
     groups = {item.group for item, split in zip(items, splits, strict=True) if split == "train"}
+    alike: dict[str, set[str]] = {}
+    for group in groups:
+        alike.setdefault(together.get(group, group), set()).add(group)
     count = max(1, round(fraction * len(groups)))
     drawn = set[str]()
     for group in sorted(groups, key=lambda group: (derive_seed(seed, name, group), group)):
         if len(drawn) < count:
-            drawn |= {other for other in groups if together.get(other, other) == together.get(group, group)}
+            drawn |= alike[together.get(group, group)]
     if len(drawn) >= len(groups):
         raise InputError(
             f"expected groups (patients) left to train on, but {name} takes {len(drawn)} of {len(groups)}; take a smaller fraction"
