@@ -9,6 +9,7 @@ version, which is timed alternately.
 import tempfile
 from dataclasses import asdict
 from itertools import product
+from math import inf
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.hashing import file_sha256
 from medtransfer.records import Cell, ImageRule, ModelInfo, write_tensors
 from medtransfer.tasks import TASKS
-from versions import named, parser, run
+from versions import Seconds, named, parser, run
 
 SIDES = (4288, 2848)  # pixels: width, height
 
@@ -50,24 +51,28 @@ def write_pictures(folder: Path, number: int) -> None:
 
 def main() -> None:
     """Predict in turn, and print the seconds per picture."""
-    options = parser(__doc__)
-    options.add_argument("--pictures", type=int, default=8)
-    chosen = options.parse_args()
+    parsed = parser(__doc__)
+    parsed.add_argument("--pictures", type=int, default=8)
+    chosen = parsed.parse_args()
     with tempfile.TemporaryDirectory() as place:
         write_model(Path(place) / "model")
         write_pictures(Path(place) / "many", chosen.pictures + 1)
         write_pictures(Path(place) / "one", 1)
-        sides = product(named(chosen), ("true", "false"))
-        best = {side: dict.fromkeys(("one", "many"), float("inf")) for side in sides}
+        sides = list(product(named(chosen), ("true", "false")))
+        best = {(*side, images): Seconds(inf, inf) for side in sides for images in ("one", "many")}
         for _ in range(chosen.runs):
-            for (version, overlays), times in best.items():
-                for images in times:
-                    command = ("predict", "--model", "model", "--images", images, "--out", "out", "--overlays", overlays, "--force")
-                    times[images] = min(times[images], run(place, named(chosen)[version], command).processors)
-    each = {side: (times["many"] - times["one"]) / chosen.pictures for side, times in best.items()}
-    for version in named(chosen):
-        print(f"{version}with overlays {each[version, 'true']:.3f} s per picture, without {each[version, 'false']:.3f} s")
-    print(f"ratio: {each['', 'true'] / each['', 'false']:.2f}")
+            for (version, overlays, images), before in best.items():
+                options = ("--images", images, "--out", "out", "--overlays", overlays, "--force")
+                seconds = run(place, named(chosen)[version], ("predict", "--model", "model", *options))
+                best[version, overlays, images] = Seconds(*map(min, before, seconds))
+    each = {
+        side: Seconds(*((many - one) / chosen.pictures for many, one in zip(best[*side, "many"], best[*side, "one"], strict=True)))
+        for side in sides
+    }
+    for (version, overlays), seconds in each.items():
+        what = "with overlays" if overlays == "true" else "without"
+        print(f"{version}{what} {seconds.processors:.2f} s of a processor ({seconds.wall:.2f} s) per picture")
+    print(f"ratio: {each['', 'true'].processors / each['', 'false'].processors:.2f}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ import csv
 import json
 import subprocess
 import sys
+import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,7 @@ from medtransfer import tracking
 from medtransfer.config import load_params
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.predict import one_image
 from medtransfer.predict.images import Image
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.stage import _mask_rule, _warn_of_layout
@@ -233,6 +237,62 @@ def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(
     (pictures / "1.png").write_bytes(whole)
     assert "(3 were finished)" in predict([model], pictures)
     assert contents(tmp_path / "out") == expected
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, threading.Event]:
+    """Return what happens to each image, `read 0` or `written 0`; images are read and written slowly."""
+    happened: dict[str, threading.Event] = defaultdict(threading.Event)
+
+    def slow(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any) -> Any:
+            (image,) = (each for each in arguments if isinstance(each, Image))
+            time.sleep(0.2)
+            result = original(*arguments)
+            happened[f"{name} {image.name}"].set()
+            return result
+
+        return step
+
+    monkeypatch.setattr(one_image, "_read", slow("read", one_image._read))
+    monkeypatch.setattr(one_image, "_write", slow("written", one_image._write))
+    return happened
+
+
+def test_a_picture_is_predicted_while_its_neighbours_are_read_and_written(
+    pictures: Path, make_model: Callable[..., Path], predict: Predicted, steps: dict[str, threading.Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    names = [path.stem for path in sorted(pictures.glob("*.png"))]
+    original = one_image._predict
+
+    def wait(job: Any, models: Any, image: Image, stored: Any) -> Any:
+        following = names.index(image.name) + 1
+        if following < len(names):
+            assert steps[f"read {names[following]}"].wait(60)
+        return original(job, models, image, stored)
+
+    monkeypatch.setattr(one_image, "_predict", wait)
+    predict([make_model()], pictures)
+    assert all(steps[f"written {name}"].is_set() for name in names) and len(names) > 2
+
+
+def test_a_single_volume_is_in_memory(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, steps: dict[str, threading.Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    names = ["0", "1", "2"]
+    for name in names:
+        save_volume(tmp_path / "volumes" / f"{name}.nii.gz", np.random.default_rng(0).integers(0, 100, (32, 32, 3), np.int16))
+    original, read = one_image._predict, list[set[str]]()
+
+    def record(job: Any, models: Any, image: Image, stored: Any) -> Any:
+        read.append({name for name, event in steps.items() if event.is_set()})
+        return original(job, models, image, stored)
+
+    monkeypatch.setattr(one_image, "_predict", record)
+    predict([make_model()], tmp_path / "volumes")
+    assert read == [{"read 0"}, {"read 0", "written 0", "read 1"}, {"read 0", "written 0", "read 1", "written 1", "read 2"}]
 
 
 def test_models_of_other_regions_are_not_averaged(pictures: Path, make_model: Callable[..., Path], predict: Predicted) -> None:

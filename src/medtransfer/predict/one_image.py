@@ -1,13 +1,17 @@
-"""Predict an image and write its files."""
+"""Predict images and write their files: a picture is predicted while the next one is read and the last one is written."""
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import labels, outputs
@@ -22,98 +26,181 @@ from medtransfer.records import Prediction, write_text, write_values
 from medtransfer.records.tables import as_csv
 
 
+@dataclass(frozen=True)
+class Stored:
+    """An image as it is given to the models.
+
+    Attributes:
+        pixels: its slices as each model's target stores them.
+        truth: the slices of its reference mask, uint8 (N, H, W); None without.
+        seconds: duration of reading.
+    """
+
+    pixels: Sequence[Pixels]
+    truth: np.ndarray | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the models say of an image.
+
+    Attributes:
+        rows: what its record shows: the pixels of each class, or the labels of each slice.
+        seconds: duration of reading and predicting.
+        masks: labels of pixels, uint8 (N, H, W); None where labels of images are predicted.
+        probabilities: float32 (N, outputs, H, W), where they are kept.
+        evaluation: the comparison with the reference mask, if there is one.
+    """
+
+    rows: list[dict[str, Any]]
+    seconds: float
+    masks: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    evaluation: SegmentationEvaluation | None = None
+
+
 def load_models(job: Job, checkpoints: Path) -> list[Model]:
     """Load the models of a job; see `load_model`."""
     return [load_model(folder, checkpoints, job.section.accelerator, job.section.precision) for folder in job.folders]
 
 
-def predict_image(
-    job: Job, models: Sequence[Model], image: Image, key: str, conversions: Conversions, others: Sequence[Path] = ()
-) -> Prediction:  # fmt: skip
-    """Predict an image, write its files, remove those of an earlier prediction that it has not, and write its record last.
+def predict_images(
+    job: Job, models: Sequence[Model], images: Sequence[Image], keys: Mapping[str, str], conversions: Conversions,
+    others: Sequence[Path] = (),
+) -> Iterator[Prediction | InputError]:  # fmt: skip
+    """Predict images and write their files; yield the record of each, in their order, or why the image cannot be used.
 
     Args:
         job: what is done.
         models: its models.
-        image: the image.
-        key: digest of everything that its prediction depends on.
-        conversions: notes whether the image is coloured or transparent.
+        images: the images.
+        keys: digest of everything that the prediction of an image depends on, by its name.
+        conversions: notes which images are coloured or transparent.
         others: tables of another kind of model, which the first prediction of this one replaces.
-
-    Raises:
-        InputError: the image or its reference mask cannot be used.
     """
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
+        pending = deque[Future[Prediction]]()
+        for image, stored in _read_ahead(reading, job, images, conversions):
+            pending.append(_complete(writing, job, models, image, keys[image.name], stored, others))
+            while len(pending) > (0 if image.is_volume else 1):  # of volumes a single one is in memory
+                yield _outcome(pending.popleft())
+        yield from map(_outcome, pending)
+
+
+def _read_ahead(
+    reading: ThreadPoolExecutor, job: Job, images: Sequence[Image], conversions: Conversions
+) -> Iterator[tuple[Image, Future[Stored]]]:
+    """Yield each image and what is read of it; of two pictures the second is read while the first is used."""
+    ahead: Future[Stored] | None = None
+    for image, following in zip(images, [*images[1:], None], strict=True):
+        stored = ahead or reading.submit(_read, job, image, conversions)
+        if following is None or image.is_volume or following.is_volume:
+            ahead = None
+        else:
+            ahead = reading.submit(_read, job, following, conversions)
+        yield image, stored
+
+
+def _complete(
+    writing: ThreadPoolExecutor, job: Job, models: Sequence[Model], image: Image, key: str, stored: Future[Stored],
+    others: Sequence[Path],
+) -> Future[Prediction]:  # fmt: skip
+    """Predict an image, and have its files written."""
+    try:
+        predicted = _predict(job, models, image, stored.result())
+    except InputError as error:
+        failed = Future[Prediction]()
+        failed.set_exception(error)
+        return failed
+    return writing.submit(_write, job, models, image, key, stored.result().pixels[0], predicted, others)
+
+
+def _outcome(pending: Future[Prediction]) -> Prediction | InputError:
+    try:
+        return pending.result()
+    except InputError as error:
+        return error
+
+
+def _read(job: Job, image: Image, conversions: Conversions) -> Stored:
+    """Read an image and its reference mask."""
     begin = time.monotonic()
-    pixels = _read(job, image, conversions)
-    files = job.files(image, pixels[0])
-    if job.of_images:
-        classes = _label_rows(job, models, pixels)
-        earlier = reopen(job, image, files)
-        write_text(files["labels"], as_csv(classes))
+    pixels = [
+        read_pixels(image, rule_of(info), info.channels, limits[image.name], conversions)
+        for info, limits in zip(job.infos, job.limits, strict=True)
+    ]  # fmt: skip
+    truth = read_reference(image, pixels[0], job.masks[image.name], job.rule) if job.masks else None
+    return Stored(pixels, truth, time.monotonic() - begin)
+
+
+def _write(
+    job: Job, models: Sequence[Model], image: Image, key: str, pixels: Pixels, predicted: Predicted, others: Sequence[Path]
+) -> Prediction:  # fmt: skip
+    """Write the files of an image, remove those of an earlier prediction that it has not, and write its record last."""
+    begin = time.monotonic()
+    files = job.files(image, pixels)
+    earlier = reopen(job, image, files)
+    if predicted.evaluation is not None:
+        write_values(job.counts(image), *predicted.evaluation.state())
+    if predicted.probabilities is not None:
+        outputs.write_probabilities(files["probabilities"], image, pixels, predicted.probabilities)
+    if predicted.masks is None:
+        write_text(files["labels"], as_csv(predicted.rows))
     else:
-        masks, probabilities, evaluation = _predict_masks(job, models, image, pixels)
-        classes = outputs.measure(masks, pixels[0], job.classes)
-        earlier = reopen(job, image, files)
-        if evaluation is not None:
-            write_values(job.counts(image), *evaluation.state())
-        if probabilities is not None:
-            outputs.write_probabilities(files["probabilities"], image, pixels[0], probabilities)
-        outputs.write_labels(files["mask"], image, pixels[0], masks)
+        outputs.write_labels(files["mask"], image, pixels, predicted.masks)
         if "overlay" in files:
-            outputs.write_overlay(files["overlay"], pixels[0], masks, job.classes)
-    done = Prediction(
-        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models],
-        outputs={kind: path.relative_to(job.out).as_posix() for kind, path in files.items()},
-        classes=classes, seconds=time.monotonic() - begin,
-        digests={kind: file_sha256(files[kind]) for kind in CORRECTED if kind in files},
-    )  # fmt: skip
+            outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes)
     for table in others:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
-    remove_files(job, image, earlier, set(done.outputs.values()))
+    written = {kind: path.relative_to(job.out).as_posix() for kind, path in files.items()}
+    remove_files(job, image, earlier, written.values())
+    done = Prediction(
+        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models], outputs=written,
+        classes=predicted.rows, seconds=predicted.seconds + time.monotonic() - begin,
+        digests={kind: file_sha256(files[kind]) for kind in CORRECTED if kind in files},
+    )  # fmt: skip
     done.write(job.record(image))
     return done
 
 
-def _read(job: Job, image: Image, conversions: Conversions) -> list[Pixels]:
-    """Read the pixels of an image as each model's target stores them."""
-    return [
-        read_pixels(image, rule_of(info), info.channels, limits[image.name], conversions)
-        for info, limits in zip(job.infos, job.limits, strict=True)
-    ]  # fmt: skip
+def _predict(job: Job, models: Sequence[Model], image: Image, stored: Stored) -> Predicted:
+    """Predict the slices of an image."""
+    begin = time.monotonic()
+    predict = _predict_labels if job.of_images else _predict_masks
+    predicted = predict(job, models, image, stored)
+    return replace(predicted, seconds=stored.seconds + time.monotonic() - begin)
 
 
-def _predict_masks(
-    job: Job, models: Sequence[Model], image: Image, stored: Sequence[Pixels]
-) -> tuple[np.ndarray, np.ndarray | None, SegmentationEvaluation | None]:  # fmt: skip
-    """Predict the slices of an image.
-
-    Returns:
-        Labels uint8 (N, H, W); probabilities (N, outputs, H, W) where they are kept; the comparison with a reference mask.
-    """
-    pixels = stored[0]
-    truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
+def _predict_masks(job: Job, models: Sequence[Model], image: Image, stored: Stored) -> Predicted:
+    pixels = stored.pixels[0]
     names = [f"{image.name}#{index}" for index in range(len(pixels.slices))]
     size = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry else None
-    evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None, job.regions)
+    evaluation = None
+    if stored.truth is not None:
+        evaluation = SegmentationEvaluation(
+            len(job.classes), job.classes, dict.fromkeys(names, size) if size else None, job.regions
+        )
     task, thresholds = models[0].task, models[0].info.thresholds
     masks, kept = [], []
     for index in range(len(pixels.slices)):
         probabilities = _mean(job, models, stored, index)  # (outputs, H, W)
         masks.append(task.decide(probabilities[None], thresholds)[0].numpy())
-        if truth is not None:
-            evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [names[index]], [image.name])
+        if evaluation is not None and stored.truth is not None:
+            evaluation.update(probabilities[None], torch.from_numpy(stored.truth[index][None]), [names[index]], [image.name])
         if job.section.probabilities:
             kept.append(probabilities.numpy())
-    return np.stack(masks), np.stack(kept) if kept else None, evaluation if truth is not None else None
+    found = np.stack(masks)
+    return Predicted(outputs.measure(found, pixels, job.classes), 0.0, found, np.stack(kept) if kept else None, evaluation)
 
 
-def _label_rows(job: Job, models: Sequence[Model], stored: Sequence[Pixels]) -> list[dict[str, Any]]:
-    """Predict the labels of every slice of an image, a row for each."""
-    probabilities = torch.stack([_mean(job, models, stored, index) for index in range(len(stored[0].slices))])  # (slices, classes)
-    return labels.describe(probabilities, models[0].task, models[0].info)
+def _predict_labels(job: Job, models: Sequence[Model], image: Image, stored: Stored) -> Predicted:
+    slices = range(len(stored.pixels[0].slices))
+    probabilities = torch.stack([_mean(job, models, stored, index) for index in slices])  # (slices, classes)
+    return Predicted(labels.describe(probabilities, models[0].task, models[0].info), 0.0)
 
 
-def _mean(job: Job, models: Sequence[Model], stored: Sequence[Pixels], index: int) -> torch.Tensor:
+def _mean(job: Job, models: Sequence[Model], stored: Stored, index: int) -> torch.Tensor:
     """Return the probabilities of a slice, averaged over the models."""
-    parts = [model.predict_stored(item.slices[index], job.plan) for model, item in zip(models, stored, strict=True)]
+    parts = [model.predict_stored(item.slices[index], job.plan) for model, item in zip(models, stored.pixels, strict=True)]
     return torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]

@@ -119,19 +119,19 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
     with loading("predict"):
-        from medtransfer.predict.one_image import load_models, predict_image
+        from medtransfer.predict.one_image import load_models, predict_images
 
     models, others = load_models(job, checkpoints), other_tables(job)
-    done, faults, replaced = dict(finished), list[str](), 0
-    conversions = Conversions()
+    done, faults, conversions = dict(finished), list[str](), Conversions()
     unfinished = [image for image in images if image.name not in finished]
-    for image in track(unfinished, "predict", len(unfinished), "images"):
-        was_there = job.record(image).exists()
-        try:
-            done[image.name] = predict_image(job, models, image, keys[image.name], conversions, others)
-            replaced += was_there
-        except InputError as error:
-            faults.append(str(error))
+    earlier = {image.name for image in unfinished if job.record(image).exists()}
+    predicted = predict_images(job, models, unfinished, keys, conversions, others)
+    for each in track(predicted, "predict", len(unfinished), "images"):
+        if isinstance(each, InputError):
+            faults.append(str(each))
+        else:
+            done[each.image] = each
+    replaced = len(earlier & done.keys())
     for note in _describe_conversions(job, conversions):
         log.warning("predict: %s", note)
     if replaced:
