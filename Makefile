@@ -28,11 +28,12 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { version="$$($(PYTHON) --version 2>/dev/null)"; echo "expected Python 3.11 or newer, but $(PYTHON) is $${version:-not installed}; name one that is: make PYTHON=<interpreter> setup"; exit 2; }
 	@made_in="$$(cat $@ 2>/dev/null)"; if [ -n "$$made_in" ] && [ "$$made_in" != "$(CURDIR)" ]; then rm -rf .venv; fi
 	@echo "making the environment in .venv: a few minutes and about 7 GB, once"
-	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
+	@quiet="$$(test -t 2 || echo --quiet)"; \
+	if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install $$quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
 	else \
-	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]' \
-	  && { $(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true; }; \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-compile -e '.[dev]' \
+	  && echo "compiling what was installed: a minute" && { $(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true; }; \
 	fi
 	@$(BIN)/python tools/link_environment.py || true
 	@echo "$(CURDIR)" > $@
