@@ -16,7 +16,7 @@ from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.distances import pair_distances
 from medtransfer.indicators.robustness.distances_from_sums import Moments, Numbers, distances_of
 
-CHUNK = {"cpu": 2**19}  # feature values per side that are processed at once, so that they stay in a CPU's cache
+CHUNK = {"cpu": 2**17}  # feature values per side that are processed at once, so that they stay in a CPU's cache
 LARGE_CHUNK = 2**24  # on other devices, which need large kernels
 BLOCK = 2**8  # features that are summed in their own precision; the sums of blocks are added in float64
 BLOCK_ROUNDING, DOUBLE_ROUNDING = 2.0**-22, 2.0**-48  # relative errors of a sum: over a block of equal numbers; in float64
