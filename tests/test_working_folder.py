@@ -1,6 +1,8 @@
 """The params that count in a folder: the packaged defaults, a params.yaml that is partial or whole, and errors that name it."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,18 @@ def test_values_for_help_survive_a_broken_file(folder: Path) -> None:
     assert default_values() == yaml.safe_load((ROOT / "params.yaml").read_text())
     Path("params.yaml").write_text("finetune: {lr: 9}")
     assert (default_values()["finetune"]["lr"], default_values()["finetune"]["power"]) == (9, 0.9)
+
+
+def test_a_worker_that_imports_an_unguarded_script_refuses_to_begin_again(folder: Path) -> None:
+    """A real process of Python's fork server, which imports the script before it is given work."""
+    Path("script.py").write_text(
+        "import multiprocessing\n"
+        "from medtransfer.working_folder import load\n"
+        "load()\n"
+        "process = multiprocessing.get_context('forkserver').Process(target=print)\n"
+        "process.start()\n"
+        "process.join()\n"
+        "raise SystemExit(process.exitcode)\n"
+    )
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1 and 'expected this call below `if __name__ == "__main__":`' in done.stderr, done.stderr

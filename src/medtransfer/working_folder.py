@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -13,6 +14,7 @@ from medtransfer.config.loaded_files import remember
 from medtransfer.config.study_files import StudyFile, read_study
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
+from medtransfer.errors import InputError
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
@@ -34,13 +36,25 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
 
     Raises:
-        InputError: a file cannot be read, keys are unknown or of a wrong type, or the folder holds other code.
+        InputError: a file cannot be read, keys are unknown or of a wrong type, or the folder holds other code; or a script without
+            the guard for its main part calls this, in a process that imports it.
     """
+    _require_guard()
     require_own_code(Path.cwd())
     if not os.path.lexists(PARAMS):
         _say_defaults(Path.cwd())
     remember(files)
     return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED)
+
+
+def _require_guard() -> None:
+    """Refuse to begin in a worker that imports the caller's script: it would wait for the process that it works for."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes and getattr(processes.current_process(), "_inheriting", False):  # while the main module is imported
+        raise InputError(
+            'expected this call below `if __name__ == "__main__":`, since the processes that it starts import the script; put it '
+            "there"
+        )
 
 
 def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> StudyFile:

@@ -201,7 +201,8 @@ class LocalLauncher:
                 outcome = pipe.recv()
             except (EOFError, OSError):
                 worker.process.join()
-                reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(number)}"
+                said = f"see {self._log(number)}" if self._log(number).exists() else "what it said while it started is above"
+                reason = f"its process ended with exit code {worker.process.exitcode}; {said}"
                 outcome = Outcome(RETRY, reason, 0.0)
                 self.processes[number] = self._start(number, worker.gpus, worker.threads)
             worker.job = None
