@@ -62,7 +62,7 @@ def workspace(folder: Path | None = None) -> Path:
 
     DVC runs queued experiments in a temporary copy under `.dvc/tmp/exps`, which it deletes afterwards.
     """
-    here = (folder or Path.cwd()).resolve()
+    here = folder.resolve() if folder else Path.cwd()  # which has no links
     for parent in (here, *here.parents):
         if parent.name == "exps" and parent.parts[-3:-1] == (".dvc", "tmp"):
             return parent.parents[2]
