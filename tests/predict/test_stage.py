@@ -382,6 +382,31 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
     )
 
 
+def test_an_overlay_shows_the_reference_between_image_and_prediction(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "truth").mkdir()
+    mask = np.zeros((32, 64), np.uint8)
+    mask[8:24, 40:56] = 1
+    Pillow.fromarray(np.full((32, 64), 100, np.uint8)).save(tmp_path / "images/0.png")
+    Pillow.fromarray(mask).save(tmp_path / "truth/0.png")
+    without = predict_overlay(predict, make_model(), tmp_path)
+    shown = predict_overlay(predict, tmp_path / "models/model", tmp_path, masks=str(tmp_path / "truth"), mask_suffix="")
+    larger, title = 4, shown.shape[0] - without.shape[0]  # 256 pixels at least, and a line of text above
+    assert without.shape[1] == 2 * 64 * larger and shown.shape[1] == 3 * 64 * larger and title > 0
+    image, reference, prediction = np.split(shown[title : title + 32 * larger], 3, axis=1)
+    assert (image == 100).all() and (np.hstack([image, prediction]) == without[: 32 * larger]).all()
+    changed = (reference != image).any(axis=2)
+    assert changed[8 * larger : 24 * larger, 40 * larger : 56 * larger].all()
+    assert changed.sum() == (16 * larger) ** 2 + 4 * 16 * larger  # the mask, and a line of a pixel around it
+
+
+def predict_overlay(predict: Predicted, model: Path, place: Path, **options: Any) -> np.ndarray:
+    predict([model], place / "images", **options)
+    return np.asarray(Pillow.open(place / "out/overlays/0.png"))
+
+
 def test_a_reference_mask_is_turned_onto_its_volume(
     tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
 ) -> None:

@@ -50,13 +50,15 @@ class Predicted:
         seconds: duration of reading and predicting.
         masks: labels of pixels, uint8 (N, H, W); None where labels of images are predicted.
         probabilities: float32 (N, outputs, H, W), where they are kept.
-        evaluation: the comparison with the reference mask, if there is one.
+        truth: the reference mask, likewise, if there is one.
+        evaluation: the comparison with it.
     """
 
     rows: list[dict[str, Any]]
     seconds: float
     masks: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    truth: np.ndarray | None = None
     evaluation: SegmentationEvaluation | None = None
 
 
@@ -150,7 +152,7 @@ def _write(
     else:
         outputs.write_labels(files["mask"], image, pixels, predicted.masks)
         if "overlay" in files:
-            outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes)
+            outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes, predicted.truth)
     for table in others:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
     written = {kind: path.relative_to(job.out).as_posix() for kind, path in files.items()}
@@ -191,7 +193,8 @@ def _predict_masks(job: Job, models: Sequence[Model], image: Image, stored: Stor
         if job.section.probabilities:
             kept.append(probabilities.numpy())
     found = np.stack(masks)
-    return Predicted(outputs.measure(found, pixels, job.classes), 0.0, found, np.stack(kept) if kept else None, evaluation)
+    rows, probable = outputs.measure(found, pixels, job.classes), np.stack(kept) if kept else None
+    return Predicted(rows, 0.0, found, probable, stored.truth, evaluation)
 
 
 def _predict_labels(job: Job, models: Sequence[Model], image: Image, stored: Stored) -> Predicted:

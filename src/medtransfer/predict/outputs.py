@@ -17,7 +17,7 @@ from medtransfer.data.volumes import ENDINGS, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
 from medtransfer.predict.legend import add_legend, add_title
-from medtransfer.records import atomic_path
+from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.overlays import enlarge, paint
 
 SLICES = 12  # of an overlay, at most
@@ -48,14 +48,32 @@ def write_probabilities(path: Path, image: Image, pixels: Pixels, probabilities:
         _save_volume(path, image, pixels, stack(np.moveaxis(probabilities, 1, -1), pixels.axis))  # (x, y, z, outputs)
 
 
-def write_overlay(path: Path, pixels: Pixels, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread."""
-    shown = np.flatnonzero(labels.any(axis=(1, 2))) if len(labels) > 1 and labels.any() else np.arange(len(labels))
+def write_overlay(
+    path: Path, pixels: Pixels, labels: np.ndarray, classes: Sequence[str], truth: np.ndarray | None = None
+) -> None:  # fmt: skip
+    """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread.
+
+    Args:
+        path: path of the PNG.
+        pixels: the image.
+        labels: predicted labels uint8 (N, H, W).
+        classes: names of the classes.
+        truth: reference labels uint8 (N, H, W), which are painted on the image between both; None without.
+    """
+    painted = [labels] if truth is None else [truth, labels]
+    any_class = np.logical_or.reduce([masks.any(axis=(1, 2)) for masks in painted])
+    shown = np.flatnonzero(any_class) if len(labels) > 1 and any_class.any() else np.arange(len(labels))
     chosen = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
-    rows = [_side_by_side(pixels.slices[index], labels[index]) for index in chosen]
-    if len(labels) > 1:
-        rows = [add_title(row, f"slice {index} of 0 to {len(labels) - 1}") for index, row in zip(chosen, rows, strict=True)]
+    order = "" if truth is None else "image, reference, prediction"
+    rows = []
+    for index in chosen:
+        row = _side_by_side(pixels.slices[index], [masks[index] for masks in painted])
+        number = f"slice {index} of 0 to {len(labels) - 1}" if len(labels) > 1 else ""
+        title = ": ".join(filter(None, [number, order]))
+        rows.append(add_title(row, title) if title else row)
     colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
+    if truth is not None and (truth[chosen] == IGNORE).any():
+        colours["ignored"] = colour_of(IGNORE)
     _save_picture(path, Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
 
 
@@ -104,13 +122,13 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
         partial.write_bytes(gzip.compress(written.to_bytes(), mtime=0))
 
 
-def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return a picture (H, W, C) beside itself with labels painted on it: uint8 (h, 2w, 3)."""
-    times = max(1, LEAST_SIDE // max(labels.shape))
-    colour, labels = enlarge(to_colours(picture), times), enlarge(labels, times)
-    share = min(1.0, SIDE / max(labels.shape))
-    halves = [colour, paint(colour, labels, outline=round(1 / share))]
+def _side_by_side(picture: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a picture (H, W, C) beside itself with each of some masks (H, W) painted on it: uint8 (h, (1 + masks) * w, 3)."""
+    times = max(1, LEAST_SIDE // max(picture.shape[:2]))
+    share = min(1.0, SIDE / max(picture.shape[:2]))
+    colour = enlarge(to_colours(picture), times)
+    parts = [colour, *(paint(colour, enlarge(mask, times), outline=round(1 / share)) for mask in masks)]
     if share < 1:
         size = (max(1, round(share * colour.shape[1])), max(1, round(share * colour.shape[0])))
-        halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in halves]
-    return np.concatenate(halves, axis=1)
+        parts = [np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8) for part in parts]
+    return np.concatenate(parts, axis=1)
