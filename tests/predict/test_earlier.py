@@ -142,7 +142,7 @@ def test_an_interrupted_replacement_that_is_not_repeated_leaves_nothing(
     before = {name: (tmp_path / "out" / name).read_bytes() for name in OF_MASKS}
     with monkeypatch.context() as patch:
         if done == "nothing":
-            patch.setattr(one_image, "write_text", interrupt)
+            patch.setattr(one_image, "write_bytes", interrupt)
         elif done == "labels of one image":
             patch.setattr(one_image, "remove_files", interrupt)
         else:
@@ -175,6 +175,31 @@ def test_a_mask_that_was_corrected_is_kept(
         assert f"{mask} was not as it was predicted, and is kept as {kept}" in caplog.text and caplog.text.count("kept as") == 1
         predict([models["masks"]], pictures)
     assert len(list((tmp_path / "out").glob("changed*/**/*.png"))) == 2
+
+
+@pytest.mark.parametrize("then", ["masks", "labels", "other"])
+def test_a_mask_that_was_corrected_after_an_interruption_is_kept(
+    then: str, pictures: Path, tmp_path: Path, models: dict[str, Path], make_model: Callable[..., Path], predict: Predicted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The other model had written its masks, but not its records; of those that no one touched none is kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    models["other"] = make_model("other", seed=1)
+    predict([models["masks"]], pictures)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(one_image, "remove_files", interrupt)
+        predict([models["other"]], pictures)
+    mask = tmp_path / "out/masks/0.png"
+    assert json.loads((tmp_path / "out/files/0.json").read_text())["key"] == ""
+    Image.fromarray(np.eye(32, dtype=np.uint8)).save(mask)
+    corrected = mask.read_bytes()
+    predict([models[then]], pictures)
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("changed*/**/*.*")} == {"changed/masks/0.png"}
+    assert (tmp_path / "out/changed/masks/0.png").read_bytes() == corrected
+    assert mask.exists() == (then != "labels") and (not mask.exists() or mask.read_bytes() != corrected)
 
 
 def test_a_file_of_the_user_in_the_place_of_a_mask_is_kept(

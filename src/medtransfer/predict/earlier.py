@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,38 +17,42 @@ from medtransfer.records import Prediction
 from medtransfer.records.finished import FILE
 
 log = logging.getLogger("medtransfer")
-CORRECTED = ("mask", "labels")  # kinds of files that a reader may correct
 CHANGED = "changed"  # folder of what was changed since it was predicted
 
 
-def reopen(job: Job, image: Image, files: Mapping[str, Path]) -> list[str]:
+def reopen(job: Job, image: Image, files: Iterable[str], digests: Mapping[str, str]) -> set[str]:
     """Mark the prediction of an image as unfinished before its files are written.
 
     The record names those files and the earlier ones until the new record is written, so that whatever is predicted after an
     interruption removes them, too. Files in their places that are not as we wrote them are moved to a folder `changed`.
 
+    Args:
+        job: what is done.
+        image: the image.
+        files: what will be written, below the folder of the prediction.
+        digests: SHA-256 of those of these files that a reader may correct.
+
     Returns:
-        The files below the folder that the record named before.
+        The files that the record named before.
     """
     try:
         earlier = Prediction.read(job.record(image))
     except InputError:  # there is none, or it is broken
         earlier = Prediction(image.name, "", [], {}, [], 0.0)
-    new = [path.relative_to(job.out).as_posix() for path in files.values()]
-    known = {**{name: earlier.digests.get(kind) for kind, name in earlier.outputs.items()}, **dict.fromkeys(earlier.attempted)}
-    for name in dict.fromkeys([*_ours(known), *new]):
-        path = job.out / name
-        if path.is_file() and (name not in known or known[name] not in (None, file_sha256(path))):
+    named = {*earlier.outputs.values(), *earlier.attempted}
+    for name in sorted({*_ours(named), *files}):
+        path, written = job.out / name, earlier.digests.get(name)
+        if path.is_file() and (name not in named or (written and file_sha256(path) not in written)):
             _move_aside(job, name)
-    attempted = sorted({*earlier.attempted, *new})
-    replace(earlier, key="", digests={}, attempted=attempted).write(job.record(image))
-    return list(known)
+    known = {name: sorted({*earlier.digests.get(name, ()), digest}) for name, digest in digests.items()}
+    attempted = sorted({*earlier.attempted, *files})
+    replace(earlier, key="", digests=earlier.digests | known, attempted=attempted).write(job.record(image))
+    return named
 
 
-def remove_files(job: Job, image: Image, earlier: Iterable[str], written: Iterable[str]) -> None:
+def remove_files(job: Job, image: Image, earlier: Set[str], written: Collection[str]) -> None:
     """Remove the earlier files of an image that its new prediction did not write, and folders that are empty then."""
-    names = set(earlier)
-    for name in _ours(names - set(written)):
+    for name in _ours(earlier - set(written)):
         path = job.out / name
         if path.is_file() or path.is_symlink():  # a folder of this name is not ours
             path.unlink(missing_ok=True)
@@ -56,17 +60,16 @@ def remove_files(job: Job, image: Image, earlier: Iterable[str], written: Iterab
             if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
-    if names and not job.masks:
+    if earlier and not job.masks:
         job.counts(image).unlink(missing_ok=True)
 
 
 def _ours(names: Iterable[str]) -> Iterator[str]:
     """Yield the names of files in the folders that predictions write to; a record that someone edited may hold others."""
-    return (
-        name
-        for name in names
-        if Path(name).parts[:1] in {(folder,) for folder in FOLDERS.values()} and ".." not in Path(name).parts
-    )
+    for name in names:
+        first, *rest = Path(name).parts or ("",)
+        if first in FOLDERS.values() and ".." not in rest:
+            yield name
 
 
 def _move_aside(job: Job, name: str) -> None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ import numpy as np
 import torch
 
 from medtransfer.errors import InputError
-from medtransfer.hashing import file_sha256
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import labels, outputs
-from medtransfer.predict.earlier import CORRECTED, remove_files, reopen
+from medtransfer.predict.earlier import remove_files, reopen
 from medtransfer.predict.images import Image, Pixels, read_pixels
 from medtransfer.predict.job import Job
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.reference_masks import read_reference
 from medtransfer.prepare.conversions import Conversions
-from medtransfer.records import Prediction, write_text, write_values
+from medtransfer.records import Prediction, write_bytes, write_values
 from medtransfer.records.tables import as_csv
 
 
@@ -142,25 +142,26 @@ def _write(
     """Write the files of an image, remove those of an earlier prediction that it has not, and write its record last."""
     begin = time.monotonic()
     files = job.files(image, pixels)
-    earlier = reopen(job, image, files)
+    names = {kind: path.relative_to(job.out).as_posix() for kind, path in files.items()}
+    if predicted.masks is None:
+        kind, content = "labels", as_csv(predicted.rows).encode()
+    else:
+        kind, content = "mask", outputs.encode_labels(files["mask"], image, pixels, predicted.masks)
+    digest = sha256(content).hexdigest()
+    earlier = reopen(job, image, names.values(), {names[kind]: digest})
     if predicted.evaluation is not None:
         write_values(job.counts(image), *predicted.evaluation.state())
     if predicted.probabilities is not None:
         outputs.write_probabilities(files["probabilities"], image, pixels, predicted.probabilities)
-    if predicted.masks is None:
-        write_text(files["labels"], as_csv(predicted.rows))
-    else:
-        outputs.write_labels(files["mask"], image, pixels, predicted.masks)
-        if "overlay" in files:
-            outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes, predicted.truth)
+    write_bytes(files[kind], content)
+    if predicted.masks is not None and "overlay" in files:
+        outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes, predicted.truth)
     for table in others:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
-    written = {kind: path.relative_to(job.out).as_posix() for kind, path in files.items()}
-    remove_files(job, image, earlier, written.values())
+    remove_files(job, image, earlier, names.values())
     done = Prediction(
-        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models], outputs=written,
-        classes=predicted.rows, seconds=predicted.seconds + time.monotonic() - begin,
-        digests={kind: file_sha256(files[kind]) for kind in CORRECTED if kind in files},
+        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models], outputs=names,
+        classes=predicted.rows, seconds=predicted.seconds + time.monotonic() - begin, digests={names[kind]: [digest]},
     )  # fmt: skip
     done.write(job.record(image))
     return done

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from medtransfer.data.volumes import ENDINGS, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
 from medtransfer.predict.legend import add_legend, add_title
-from medtransfer.records import IGNORE, atomic_path
+from medtransfer.records import IGNORE, atomic_path, write_bytes
 from medtransfer.tasks.overlays import enlarge, paint
 
 SLICES = 12  # of an overlay, at most
@@ -25,18 +26,18 @@ LEAST_SIDE, SIDE = 256, 1024  # pixels of the longer side of a picture in an ove
 COMPRESSION = 4  # of PNG files, whose default of 6 takes twice as long and saves a few percent of an overlay
 
 
-def write_labels(path: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> None:
-    """Write labels uint8 (N, H, W), in the format that the path's ending names."""
-    pages = [Pillow.fromarray(page) for page in labels]
+def encode_labels(path: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> bytes:
+    """Return the content of a file of labels uint8 (N, H, W), in the format that the path's ending names."""
+    if path.suffix not in (".png", ".tif"):
+        return _encode_volume(image, pixels, stack(labels, pixels.axis))
+    pages, content = [Pillow.fromarray(page) for page in labels], BytesIO()
     for page in pages:
         page.putpalette(_palette())
     if path.suffix == ".png":
-        _save_picture(path, pages[0])
-    elif path.suffix == ".tif":
-        with atomic_path(path) as partial:
-            pages[0].save(partial, format="TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=pages[1:])
+        pages[0].save(content, format="PNG", compress_level=COMPRESSION)
     else:
-        _save_volume(path, image, pixels, stack(labels, pixels.axis))
+        pages[0].save(content, format="TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=pages[1:])
+    return content.getvalue()
 
 
 def write_probabilities(path: Path, image: Image, pixels: Pixels, probabilities: np.ndarray) -> None:
@@ -45,7 +46,8 @@ def write_probabilities(path: Path, image: Image, pixels: Pixels, probabilities:
         with atomic_path(path) as partial, partial.open("wb") as file:
             np.save(file, probabilities[0])
     else:
-        _save_volume(path, image, pixels, stack(np.moveaxis(probabilities, 1, -1), pixels.axis))  # (x, y, z, outputs)
+        volume = stack(np.moveaxis(probabilities, 1, -1), pixels.axis)  # (x, y, z, outputs)
+        write_bytes(path, _encode_volume(image, pixels, volume))
 
 
 def write_overlay(
@@ -74,7 +76,8 @@ def write_overlay(
     colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
     if truth is not None and (truth[chosen] == IGNORE).any():
         colours["ignored"] = colour_of(IGNORE)
-    _save_picture(path, Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
+    with atomic_path(path) as partial:
+        Pillow.fromarray(add_legend(np.concatenate(rows), colours)).save(partial, format="PNG", compress_level=COMPRESSION)
 
 
 def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,13 +100,8 @@ def _palette() -> list[int]:
     return [round(255 * part) for colour in colours for part in colour]
 
 
-def _save_picture(path: Path, picture: Pillow.Image) -> None:
-    with atomic_path(path) as partial:
-        picture.save(partial, format="PNG", compress_level=COMPRESSION)
-
-
-def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -> None:
-    """Write a NIfTI with the header of the input, or the affine of a DICOM series."""
+def _encode_volume(image: Image, pixels: Pixels, values: np.ndarray) -> bytes:
+    """Return a compressed NIfTI with the header of the input, or the affine of a DICOM series."""
     values = np.ascontiguousarray(values)
     if image.path.name.lower().endswith(ENDINGS):
         source = open_nifti(image.path)
@@ -118,8 +116,7 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
         affine = np.diag([*(geometry.spacing or (1, 1, 1)), 1.0]) if geometry.affine is None else geometry.affine
         written = nib.Nifti1Image(values, affine)  # type: ignore[attr-defined]
         written.header.set_xyzt_units("mm")
-    with atomic_path(path) as partial:
-        partial.write_bytes(gzip.compress(written.to_bytes(), mtime=0))
+    return gzip.compress(written.to_bytes(), mtime=0)
 
 
 def _side_by_side(picture: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,15 @@
 """Versioned file formats, written atomically."""
 
 from medtransfer.records.arrays import BROKEN_ARRAYS, create_array, map_array, open_arrays
-from medtransfer.records.atomic import atomic_folder, atomic_path, scratch_folder, write_json, write_tensors, write_text
+from medtransfer.records.atomic import (
+    atomic_folder,
+    atomic_path,
+    scratch_folder,
+    write_bytes,
+    write_json,
+    write_tensors,
+    write_text,
+)
 from medtransfer.records.base import OlderFormat, input_channels, read_json
 from medtransfer.records.checkpoint import (
     SOURCE_ACCURACY,
@@ -56,6 +64,6 @@ __all__ = [
     "parse_json", "picture_path", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values",
     "require_file",
     "scratch_folder", "series_folder", "size_text",
-    "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
+    "write_bytes", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
     "write_text", "write_values",
 ]  # fmt: skip

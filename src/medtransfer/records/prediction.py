@@ -17,7 +17,8 @@ class Prediction(Record):
         outputs: the files that were written, below the folder of the prediction, by kind.
         classes: one row per class: label, pixels, mm² and ml where the spacing is known.
         seconds: duration.
-        digests: SHA-256 of the files that a reader may correct, by kind, so that a corrected one is never replaced.
+        digests: SHA-256 of the files that a reader may correct, so that a corrected one is told; while they are replaced, that of
+            the earlier one and that of the new one.
         attempted: files that an interrupted prediction may have written, below the folder; empty once it is finished.
     """
 
@@ -27,7 +28,7 @@ class Prediction(Record):
     outputs: dict[str, str]
     classes: list[dict[str, Any]]
     seconds: float
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, list[str]] = field(default_factory=dict)
     attempted: list[str] = field(default_factory=list)
 
     @classmethod
