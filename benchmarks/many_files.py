@@ -15,7 +15,7 @@ WRITTEN = 500  # files per round
 
 
 def seconds(folder: Path) -> float:
-    """Return the seconds of writing files that are there already."""
+    """Return the seconds of writing the first files of a folder, or of replacing them."""
     begin = time.perf_counter()
     for number in range(WRITTEN):
         write_json(folder / f"{number}.json", {"number": number})

@@ -50,7 +50,7 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
 def _require_guard() -> None:
     """Refuse to begin in a worker that imports the caller's script: it would wait for the process that it works for."""
     processes = sys.modules.get("multiprocessing.process")
-    if processes and getattr(processes.current_process(), "_inheriting", False):  # while the main module is imported
+    if processes and getattr(processes.current_process(), "_inheriting", False):  # set by CPython while it imports the script
         raise InputError(
             'expected this call below `if __name__ == "__main__":`, since the processes that it starts import the script; put it '
             "there"

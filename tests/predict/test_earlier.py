@@ -1,6 +1,9 @@
 """A prediction removes what an earlier one of the same images wrote and it does not, and nothing else."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from PIL import Image
 from medtransfer.errors import InputError
 from medtransfer.predict import one_image, stage
 from medtransfer.records import Prediction
+from medtransfer.records.atomic import HOST
 
 Predicted = Callable[..., str]
 TABLES = {"classes.csv"}
@@ -172,7 +176,10 @@ def test_a_mask_that_was_corrected_is_kept(
             predict([models["labels"] if then == "labels" else make_model(f"other{number}", seed=number)], pictures)
         kept = tmp_path / "out" / ("changed" if number == 1 else "changed-2") / "masks/sub/1.png"
         assert kept.read_bytes() == corrected and (not mask.exists() if then == "labels" else mask.read_bytes() != corrected)
-        assert f"{mask} was not as it was predicted, and is kept as {kept}" in caplog.text and caplog.text.count("kept as") == 1
+        assert (
+            f"{mask} differs from what was predicted, or no record names it; it is kept as {kept}" in caplog.text
+            and caplog.text.count("kept as") == 1
+        )
         predict([models["masks"]], pictures)
     assert len(list((tmp_path / "out").glob("changed*/**/*.png"))) == 2
 
@@ -210,3 +217,43 @@ def test_a_file_of_the_user_in_the_place_of_a_mask_is_kept(
     predict([models["masks"]], pictures)
     assert (tmp_path / "out/changed/masks/0.png").read_text() == "mine"
     assert files(tmp_path) == OF_MASKS | RECORDS | {"changed/masks/0.png"}
+
+
+def test_a_corrected_mask_beside_a_record_of_an_earlier_version_is_kept(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    predict([models["masks"]], pictures)
+    for name in ("0", "sub/1"):
+        record = tmp_path / f"out/files/{name}.json"
+        fields = json.loads(record.read_text())
+        record.write_text(json.dumps({key: value for key, value in fields.items() if key not in ("digests", "attempted")}))
+    mask = tmp_path / "out/masks/0.png"
+    mask.write_text("corrected")
+    os.utime(mask, ns=(0, (tmp_path / "out/files/0.json").stat().st_mtime_ns + 1))
+    predict([models["masks"]], pictures, force=True)
+    assert files(tmp_path) == OF_MASKS | RECORDS | {"changed/masks/0.png"}
+    assert (tmp_path / "out/changed/masks/0.png").read_text() == "corrected"
+
+
+def test_of_a_link_in_the_place_of_a_mask_the_content_is_kept(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    predict([models["masks"]], pictures)
+    (tmp_path / "out/mine.png").write_text("mine")
+    (tmp_path / "out/masks/0.png").unlink()
+    (tmp_path / "out/masks/0.png").symlink_to("../mine.png")
+    predict([models["masks"]], pictures, force=True)
+    kept, mask = tmp_path / "out/changed/masks/0.png", tmp_path / "out/masks/0.png"
+    assert kept.read_text() == (tmp_path / "out/mine.png").read_text() == "mine" and not kept.is_symlink()
+    assert not mask.is_symlink() and mask.read_bytes() != b"mine"
+
+
+def test_a_half_written_file_of_a_killed_prediction_goes_with_the_whole_ones(
+    pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    predict([models["masks"]], pictures)
+    (tmp_path / f"out/overlays/sub/.1.png.{HOST}-{ended.pid}.partial").write_text("half")
+    predict([models["labels"]], pictures)
+    assert files(tmp_path) == OF_LABELS | RECORDS and folders(tmp_path) == {"labels", "files"}

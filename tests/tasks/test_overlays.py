@@ -59,3 +59,9 @@ def test_a_row_has_image_truth_and_prediction(tmp_path: Path) -> None:
     at = [drawn[round(middle), round(825 * (column + part) / 3)].tolist() for column in range(3) for part in (0.25, 0.75)]
     grey, label = [100, 100, 100], paint(np.full((1, 1, 3), 100, np.uint8), np.array([[1]]))[0, 0].tolist()
     assert at == [grey, grey, label, grey, grey, label]
+
+
+def test_a_picture_one_pixel_wide_has_a_line_above_and_below_its_mask() -> None:
+    mask = np.array([[0], [0], [1], [0], [0]], np.uint8)
+    painted = paint(np.full((5, 1, 3), 100, np.uint8), mask)
+    assert (painted[[0, 4]] == 100).all() and (painted[[1, 3]] == 0).all() and (painted[2] != 100).any()

@@ -201,8 +201,8 @@ class LocalLauncher:
                 outcome = pipe.recv()
             except (EOFError, OSError):
                 worker.process.join()
-                said = f"see {self._log(number)}" if self._log(number).exists() else "what it said while it started is above"
-                reason = f"its process ended with exit code {worker.process.exitcode}; {said}"
+                output = f"see {self._log(number)}" if self._log(number).exists() else "its output is above"
+                reason = f"its process ended with exit code {worker.process.exitcode}; {output}"
                 outcome = Outcome(RETRY, reason, 0.0)
                 self.processes[number] = self._start(number, worker.gpus, worker.threads)
             worker.job = None

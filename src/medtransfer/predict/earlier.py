@@ -1,7 +1,8 @@
 """Replace what earlier predictions in the same folder wrote: only files that our records name, and none that was changed since."""
 
+import errno
 import logging
-import shutil
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from itertools import count
@@ -13,7 +14,8 @@ from medtransfer.predict.images import Image
 from medtransfer.predict.job import FOLDERS, Job
 from medtransfer.predict.labels import TABLE
 from medtransfer.predict.tables import CLASSES, METRICS, PER_IMAGE
-from medtransfer.records import Prediction
+from medtransfer.records import Prediction, write_bytes
+from medtransfer.records.atomic import remove_partial
 from medtransfer.records.finished import FILE
 
 log = logging.getLogger("medtransfer")
@@ -35,18 +37,19 @@ def reopen(job: Job, image: Image, files: Iterable[str], digests: Mapping[str, s
     Returns:
         The files that the record named before.
     """
+    record = job.record(image)
     try:
-        earlier = Prediction.read(job.record(image))
+        earlier = Prediction.read(record)
     except InputError:  # there is none, or it is broken
         earlier = Prediction(image.name, "", [], {}, [], 0.0)
     named = {*earlier.outputs.values(), *earlier.attempted}
     for name in sorted({*_ours(named), *files}):
-        path, written = job.out / name, earlier.digests.get(name)
-        if path.is_file() and (name not in named or (written and file_sha256(path) not in written)):
+        path = job.out / name
+        if path.is_file() and (name not in named or _is_changed(path, record, earlier, name)):
             _move_aside(job, name)
     known = {name: sorted({*earlier.digests.get(name, ()), digest}) for name, digest in digests.items()}
     attempted = sorted({*earlier.attempted, *files})
-    replace(earlier, key="", digests=earlier.digests | known, attempted=attempted).write(job.record(image))
+    replace(earlier, key="", digests=earlier.digests | known, attempted=attempted).write(record)
     return named
 
 
@@ -56,6 +59,8 @@ def remove_files(job: Job, image: Image, earlier: Set[str], written: Collection[
         path = job.out / name
         if path.is_file() or path.is_symlink():  # a folder of this name is not ours
             path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            remove_partial(path)
         for folder in list(path.parents)[: len(Path(name).parts) - 1]:
             if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
                 break
@@ -72,13 +77,28 @@ def _ours(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
+def _is_changed(path: Path, record: Path, earlier: Prediction, name: str) -> bool:
+    """Return whether a file is not as we wrote it; earlier versions noted no digests, but wrote the record last, too."""
+    if name in earlier.digests:
+        return file_sha256(path) not in earlier.digests[name]
+    return bool(earlier.key) and not earlier.digests and path.stat().st_mtime_ns > record.stat().st_mtime_ns
+
+
 def _move_aside(job: Job, name: str) -> None:
-    """Keep a file that is not as we wrote it."""
+    """Keep a file that is not as we wrote it, or that no record names; of a link the content."""
     folders = (job.out / (CHANGED if number == 1 else f"{CHANGED}-{number}") for number in count(1))
-    kept = next(path for folder in folders if not (path := folder / name).exists())
+    path, kept = job.out / name, next(path for folder in folders if not os.path.lexists(path := folder / name))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(job.out / name, kept)  # its folder may be a link to another disk
-    log.warning("predict: %s was not as it was predicted, and is kept as %s", job.out / name, kept)
+    try:
+        if path.is_symlink():
+            raise OSError(errno.EXDEV, "a link may not lead to its file from elsewhere")
+        path.rename(kept)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # its folder may be a link to another disk
+            raise
+        write_bytes(kept, path.read_bytes())
+        path.unlink()
+    log.warning("predict: %s differs from what was predicted, or no record names it; it is kept as %s", path, kept)
 
 
 def other_tables(job: Job) -> list[Path]:

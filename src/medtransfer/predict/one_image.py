@@ -50,7 +50,7 @@ class Predicted:
         seconds: duration of reading and predicting.
         masks: labels of pixels, uint8 (N, H, W); None where labels of images are predicted.
         probabilities: float32 (N, outputs, H, W), where they are kept.
-        truth: the reference mask, likewise, if there is one.
+        truth: the reference mask, uint8 (N, H, W), if there is one.
         evaluation: the comparison with it.
     """
 

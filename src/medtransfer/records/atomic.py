@@ -24,7 +24,7 @@ _listings: dict[str, tuple[int, dict[str, list[str]]]] = {}  # by folder: writes
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which gets its final name after the block succeeds and the bytes are on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_strays(path)
+    remove_partial(path)
     partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
         partial.touch()
@@ -40,8 +40,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _remove_strays(path: Path) -> None:
-    """Remove what killed processes of this host left of a file.
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes of this host left of a file that they were writing; its folder must exist.
 
     A large folder is not listed again at every write, which would make writing many files to it quadratic.
     """

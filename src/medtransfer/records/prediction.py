@@ -17,8 +17,8 @@ class Prediction(Record):
         outputs: the files that were written, below the folder of the prediction, by kind.
         classes: one row per class: label, pixels, mm² and ml where the spacing is known.
         seconds: duration.
-        digests: SHA-256 of the files that a reader may correct, so that a corrected one is told; while they are replaced, that of
-            the earlier one and that of the new one.
+        digests: SHA-256 of the files that a reader may correct, by which a corrected one is recognised; while they are replaced,
+            that of the earlier one and that of the new one. Empty in records of earlier versions.
         attempted: files that an interrupted prediction may have written, below the folder; empty once it is finished.
     """
 
