@@ -33,8 +33,8 @@ def main() -> None:
         many.mkdir()
         for number in range(chosen.files):
             (many / f"{number}.json").touch()
-        times = {folder: [seconds(folder) for _ in range(chosen.rounds)] for folder in (few, many)}
-    small, large = (min(times[folder]) / WRITTEN * 1e3 for folder in (few, many))
+        rounds = [(seconds(few), seconds(many)) for _ in range(chosen.rounds)]
+    small, large = (min(side) / WRITTEN * 1e3 for side in zip(*rounds, strict=True))
     print(f"a file takes {small:.2f} ms in a folder of {WRITTEN}, {large:.2f} ms in one of {chosen.files:,}")
     print(f"ratio: {large / small:.2f}")
 
