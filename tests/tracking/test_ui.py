@@ -87,10 +87,10 @@ def test_a_free_port_takes_the_place_of_a_taken_default(
 @pytest.mark.parametrize(
     ("line", "number", "code"),
     [
-        ("starting", signal.SIGINT, 130),
         ("answers", signal.SIGINT, 130),
-        ("answers", signal.SIGTERM, 143),
-        ("answers", signal.SIGHUP, 129),
+        ("starting", signal.SIGINT, 130),
+        ("starting", signal.SIGTERM, 143),
+        ("starting", signal.SIGHUP, 129),
     ],
 )
 def test_a_signal_ends_the_ui_without_a_traceback(line: str, number: int, code: int, port: int, workplace: Path) -> None:
