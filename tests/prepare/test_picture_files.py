@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
@@ -65,6 +65,33 @@ def test_unequal_sizes_mention_the_orientation(tmp_path: Path) -> None:
     (item,) = scan(tmp_path, (8, 8), {}).items
     with pytest.raises(InputError, match=r"30x20 .*a\.jpg, but .*a\.png has 20x30; .*a\.jpg is turned by its EXIF orientation"):
         list(item.load())
+
+
+def save_as(mode: str, pixels: np.ndarray, path: Path) -> Path:
+    picture = Image.fromarray(pixels).convert("RGB")
+    if mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        picture = ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    picture.convert(mode).save(path)
+    with Image.open(path) as stored:
+        assert stored.mode == mode
+    return path
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
+def test_other_colour_spaces_are_read_as_grey_and_as_colour_and_as_masks_if_exact(mode: str, tmp_path: Path) -> None:
+    """In these black is not all zeros."""
+    ramp = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (4, 1))
+    path = save_as(mode, ramp, tmp_path / "ramp.tif")
+    for channels in (1, 3):
+        assert np.abs(read_image(path, channels).astype(int) - ramp[..., None]).max() <= 2
+    mask = save_as(mode, DRAWN * 255, tmp_path / "mask.tif")
+    for read, expected in ((read_nonzero, DRAWN), (read_labels, DRAWN * 255)):
+        if mode == "LAB":  # Pillow returns black as (1, 1, 1)
+            with pytest.raises(InputError, match=r"exact values in .*mask\.tif, but its colours are CIELAB; save it as grey"):
+                read(mask)
+        else:
+            assert np.array_equal(read(mask), expected)
 
 
 def test_broken_metadata_turn_nothing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
 PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
 STRAIGHT = {"RGBa": "RGBA", "La": "LA"}  # a mode of colours multiplied by their alpha channel: the mode of these colours
+NOT_ZERO = ("CMYK", "HSV", "YCbCr")  # modes in which black is not all zeros
 OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
 
 Scaling = Callable[[np.ndarray, Path], np.ndarray]
@@ -162,6 +163,7 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None, conversi
             pixels = 255 - pixels if white_is_zero else pixels
         else:
             mode = "L" if channels == 1 else "RGB"
+            picture = picture.convert("RGB") if picture.mode == "LAB" else picture  # Pillow converts it to nothing else
             pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))  # to the same mode it would copy
             pixels = pixels.reshape(*pixels.shape[:2], channels)
     return np.repeat(pixels, channels // pixels.shape[-1], axis=-1)
@@ -187,7 +189,8 @@ def read_mask(path: Path, grey_palette: bool = False) -> RawMask:
             does not invert the mask. Any other palette is read as its indices, not its colours.
 
     Raises:
-        InputError: the file is not a picture or is truncated, its colour channels differ, or only its transparency varies.
+        InputError: the file is not a picture or is truncated, its colour channels differ or are CIELAB, or only its transparency
+            varies.
     """
     with open_picture(path) as file:
         picture, lossy = _decode(file, path), _is_lossy(file, path)
@@ -196,6 +199,7 @@ def read_mask(path: Path, grey_palette: bool = False) -> RawMask:
         if picture.mode in ("1", "L", *WIDE):
             values = np.asarray(picture)
             return RawMask(values.astype(np.uint8) if picture.mode == "1" else values, "labels", lossy)
+        _refuse_lab(picture, path)
         pixels = np.asarray(picture.convert("RGB"))
     if not (pixels == pixels[..., :1]).all():
         raise InputError(f"expected a mask with one value per pixel in {path}, but its colour channels differ; save it as grey")
@@ -208,10 +212,19 @@ def read_nonzero(path: Path) -> np.ndarray:
     So palette index 1, grey 76, grey 255 and pure red all mean 1; a palette is read by its index, transparency is dropped.
 
     Raises:
-        InputError: the file is not a picture or is truncated, or only its transparency varies.
+        InputError: the file is not a picture or is truncated, its colours are CIELAB, or only its transparency varies.
     """
-    pixels = read_stored(path)
+    with open_picture(path) as file:
+        picture = _decode(file, path)
+        _refuse_lab(picture, path)
+        pixels = np.asarray(picture.convert("RGB") if picture.mode in NOT_ZERO else picture)
     return ((pixels if pixels.ndim == 2 else pixels.any(axis=-1)) != 0).view(np.uint8)
+
+
+def _refuse_lab(picture: Image.Image, path: Path) -> None:
+    """Raise InputError for a mask in CIELAB, whose black and other values are not exact after conversion."""
+    if picture.mode == "LAB":
+        raise InputError(f"expected a mask with exact values in {path}, but its colours are CIELAB; save it as grey")
 
 
 def _is_lossy(picture: ImageFile.ImageFile, path: Path) -> bool:
