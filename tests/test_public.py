@@ -5,12 +5,16 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import medtransfer
 from medtransfer import PUBLIC, __version__
+from medtransfer.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
@@ -61,3 +65,26 @@ def test_the_version_is_semantic_and_in_the_changelog() -> None:
 def test_the_pages_code_compiles_and_calls_what_exists(code: str) -> None:
     compile(code, "api.md", "exec")
     assert set(re.findall(r"medtransfer\.(\w+)\(", code)) <= set(PUBLIC)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: medtransfer.rank(np.zeros((3, 8, 8))), "images, but got a value of type ndarray"),
+        (lambda: medtransfer.rank("scans", ["drawn"]), "masks, but got a value of type list"),
+        (lambda: medtransfer.rank("scans", candidates=[torch.nn.Identity()]), "candidates, but got a value of type Identity"),
+        (lambda: medtransfer.race(5), "candidates, but got a value of type int"),
+        (lambda: medtransfer.predict(np.zeros((8, 8)), "models/a"), "images, but got a value of type ndarray"),
+        (lambda: medtransfer.predict("scans", [None]), "model, but got a value of type NoneType"),
+    ],
+)
+def test_what_is_no_path_is_refused(call: Callable[[], object], expected: str) -> None:
+    with pytest.raises(InputError, match=f"expected a path as {expected}; name a file or folder"):
+        call()
+
+
+def test_a_single_candidate_is_not_taken_by_its_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    with pytest.raises(InputError, match="but got 'no_such_model', which is none of them"):
+        medtransfer.rank("scans", candidates="no_such_model")

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,28 @@ def _require_guard() -> None:
             'expected this call below `if __name__ == "__main__":`, since the processes that it starts import the script; put it '
             "there"
         )
+
+
+def path_text(value: object, name: str) -> str:
+    """Return a path or name that a function of the package was given as text.
+
+    Args:
+        value: what was given.
+        name: name of the argument, for the message.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(value, str | Path):
+        return str(value)
+    raise InputError(f"expected a path as {name}, but got a value of type {type(value).__name__}; name a file or folder")
+
+
+def path_texts(values: str | Path | Iterable[object], name: str) -> list[str]:
+    """Return paths or names as texts; a single one is a list of one. Arguments and errors as of `path_text`."""
+    if isinstance(values, str | Path) or not isinstance(values, Iterable):
+        values = [values]
+    return [path_text(value, name) for value in values]
 
 
 def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> StudyFile:

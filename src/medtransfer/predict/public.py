@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.predict import stage
-from medtransfer.working_folder import load
+from medtransfer.working_folder import load, path_text, path_texts
 
 
 def predict(
@@ -31,8 +31,9 @@ def predict(
     Raises:
         InputError: a model, an image, a mask or a setting cannot be used.
     """
-    folders = [str(model)] if isinstance(model, str | Path) else [str(folder) for folder in model]
-    given = {"images": str(images), "model": folders, **({"masks": str(masks)} if masks else {}), **settings}
+    folders = {key: path_text(folder, key) for key, folder in {"images": images, "masks": masks}.items() if folder is not None}
+    named = {**folders, "model": path_texts(model, "model")}
+    given = {key: value for key, value in named.items() if value} | settings
     params = load(overrides={f"predict.{key}": value for key, value in given.items()})
     records, _ = stage.predict(params.predict, Path(params.pretrain.out), Path(params.prepare.out))
     return {

@@ -6,10 +6,10 @@ from typing import Any
 
 from medtransfer.race import stage
 from medtransfer.race.outcome import Race
-from medtransfer.working_folder import load
+from medtransfer.working_folder import load, path_texts
 
 
-def race(candidates: Sequence[str | Path] = (), *, target: str | None = None, **settings: Any) -> Race:
+def race(candidates: str | Path | Sequence[str | Path] = (), *, target: str | None = None, **settings: Any) -> Race:
     """Choose a checkpoint by fine-tuning the candidates in rungs of growing length under a budget.
 
     It does what the command `medtransfer race` does in the working folder, whose params.yaml counts if there is one: finished
@@ -22,7 +22,7 @@ def race(candidates: Sequence[str | Path] = (), *, target: str | None = None, **
     ```
 
     Args:
-        candidates: files and folders of checkpoints; empty: those of the study.
+        candidates: files and folders of checkpoints, or a single one; empty: those of the study.
         target: prepared target to fine-tune on; None: the first of the study.
         **settings: other keys of the section `race` of params.yaml, such as `eta=3`, `seeds=2` or `start_from="rank"`.
 
@@ -34,6 +34,6 @@ def race(candidates: Sequence[str | Path] = (), *, target: str | None = None, **
         InputError: the candidates, the target, the budget or a setting cannot be used.
         StageError: a fine-tuning failed.
     """
-    named = {"candidates": [str(name) for name in candidates], "target": target}
+    named = {"candidates": path_texts(candidates, "candidates"), "target": target}
     given = {key: value for key, value in named.items() if value} | settings
     return stage.race(load(overrides={f"race.{key}": value for key, value in given.items()}))

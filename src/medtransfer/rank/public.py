@@ -6,11 +6,15 @@ from typing import Any
 
 from medtransfer.rank import stage
 from medtransfer.rank.ranking import Ranking
-from medtransfer.working_folder import load
+from medtransfer.working_folder import load, path_text, path_texts
 
 
 def rank(
-    images: str | Path | None = None, masks: str | Path | None = None, *, candidates: Sequence[str | Path] = (), **settings: Any
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    *,
+    candidates: str | Path | Sequence[str | Path] = (),
+    **settings: Any,
 ) -> Ranking:
     """Rank candidate encoders on images, before any fine-tuning.
 
@@ -28,8 +32,8 @@ def rank(
     Args:
         images: folder of images; None: a prepared target, which the setting `target` names.
         masks: folder of their masks; None: none, which leaves out every indicator that needs labels.
-        candidates: timm names, files and folders of checkpoints, `FILE@ARCHITECTURE`, `random`; empty: those of the study,
-            and installed weights.
+        candidates: timm names, files and folders of checkpoints, `FILE@ARCHITECTURE`, `random`, or a single one; empty: those
+            of the study, and installed weights.
         **settings: other keys of the section `rank` of params.yaml, such as `by="logme"`, `out="elsewhere"` or `size=[224, 224]`.
 
     Returns:
@@ -40,6 +44,7 @@ def rank(
         InputError: the images, a candidate or a setting cannot be used.
         StageError: no candidate could be measured.
     """
-    named = {"images": images and str(images), "masks": masks and str(masks), "candidates": [str(name) for name in candidates]}
+    folders = {key: path_text(folder, key) for key, folder in {"images": images, "masks": masks}.items() if folder is not None}
+    named = {**folders, "candidates": path_texts(candidates, "candidates")}
     given = {key: value for key, value in named.items() if value} | settings
     return stage.rank(load(overrides={f"rank.{key}": value for key, value in given.items()}))
