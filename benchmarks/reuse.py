@@ -73,9 +73,7 @@ REFUSED_WITHOUT_RESULTS: tuple[tuple[str, ...], ...] = (  # in an empty folder
     ("evidence", "export", "--out", "evidence.csv"),
     ("guard",),
     ("race",),
-    ("rank",),
     ("rank", "nowhere"),
-    ("cka",),
     ("pretrain", "--stop-rule", "nowhere"),
 )
 
