@@ -299,6 +299,7 @@ def test_prepare_takes_several_targets(call: Call, place: Path, monkeypatch: pyt
 BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
     "no such option": ("score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
+    "an option of others": ("race --lr 0.1", r"No such option '?--lr'?; it is an option of pretrain and finetune, .*"),
     "an option of another section": (
         "race --train-epochs 3", r"an option of finetune and guard, whose key .* is finetune\.train_epochs or guard\.train_epochs;",
     ),

@@ -4,8 +4,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -566,6 +567,7 @@ def main() -> None:
         leave("interrupted; what is finished is kept: run the same command again to resume", 130)
     except click.NoSuchOption as error:
         path = error.ctx.command_path if error.ctx else "medtransfer"
+        error.possibilities = close_options(error.option_name, error.possibilities or [])
         leave(f"{error.format_message().rstrip('.?')}{home_of(error.option_name)}; see `{path} --help`", 2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -587,6 +589,11 @@ def leave(sentence: str, code: int) -> None:
     """Print one line to stderr and exit."""
     click.echo(f"medtransfer: {' '.join(sentence.split())}", err=True)
     sys.exit(code)
+
+
+def close_options(flag: str, options: Sequence[str]) -> list[str]:
+    """Return the options whose names are like a flag's; Click also counts their dashes, by which `--lr` is like `--help`."""
+    return [option for option in options if get_close_matches(flag.lstrip("-"), [option.lstrip("-")])]
 
 
 def home_of(flag: str) -> str:

@@ -50,13 +50,17 @@ def write_tables(
         for name in (PER_IMAGE, METRICS):  # of earlier predictions
             (job.out / name).unlink(missing_ok=True)
         return "\n".join(lines), dict
+    note = (
+        "The images are compared at their own sizes. The metrics of the fine-tuning compare prepared images, of "
+        f"{'x'.join(map(str, job.infos[0].input))} pixels, and may differ much."
+    )
     request = digest([code_digest(), job.classes, job.regions, [[record.image, record.key] for record in records]])
     if not force and (done := read_finished(job.out, request)) and done.texts:
-        return "\n".join([*lines, "", *done.texts]), lambda: _evaluate(job, images)[0]
+        return "\n".join([*lines, "", *done.texts, "", note]), lambda: _evaluate(job, images)[0]
     forget_finished(job.out)
     metrics, table = _evaluate(job, images)
     write_finished(job.out, request, [], [job.out / PER_IMAGE, job.out / METRICS], [table])
-    return "\n".join([*lines, "", table]), lambda: metrics
+    return "\n".join([*lines, "", table, "", note]), lambda: metrics
 
 
 def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]:

@@ -105,10 +105,10 @@ def _in_brief(judged: Judged, with_epochs: bool) -> str:
     return "; ".join(parts)
 
 
-def legend(metric: str) -> Markup:
-    """Explain the marks of the panels, of a metric by its label."""
+def legend(metric: str, near: str) -> Markup:
+    """Explain the marks of the panels, of a metric by its label; `near` is what filled dots mean."""
     items = [(icon(selector.mark), f"chosen by {selector.phrase}") for selector in CONTRASTED]
-    items += [(icon(ORACLE.mark), f"best {metric}"), (icon(Mark(BLUE, "o")), "within noise of the best")]
+    items += [(icon(ORACLE.mark), f"best {metric}"), (icon(Mark(BLUE, "o")), near)]
     items += [(icon(Mark(BLUE, "o"), filled=False), "not within noise of the best"), (icon(Mark(GREY, ".")), "robustness")]
     lines = [Markup("<li>{}{}</li>").format(drawn, text) for drawn, text in items]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))

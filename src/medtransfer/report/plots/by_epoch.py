@@ -14,6 +14,7 @@ from matplotlib.transforms import Bbox, IdentityTransform
 
 from medtransfer.analysis.model import Candidate, Judged
 from medtransfer.analysis.pool import Pool
+from medtransfer.metrics.uncertainty import LEAST_SEEDS
 from medtransfer.report.format import between, number, probability, spread
 from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, to_svg
@@ -32,6 +33,19 @@ def dice_by_epoch(judged: Judged) -> Markup:
     figure = blank(WIDTH, HEIGHT if judged.candidates else 40)
     draw_panel(figure, judged)
     return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
+
+
+def near_label(judged: Sequence[Judged]) -> str:
+    """Return what filled dots mean; epoch 0, whose spread is its own, may have one far below the best with two seeds."""
+    alone = any(_is_near_by_its_own_seeds(each) for each in judged)
+    return "within noise of the best" + (" (epoch 0: by its own two seeds)" if alone else "")
+
+
+def _is_near_by_its_own_seeds(judged: Judged) -> bool:
+    if not judged.pool.is_series or not judged.candidates or judged.candidates[0].interval is None:
+        return False
+    first, best = judged.candidates[0], max(candidate.mean for candidate in judged.candidates)
+    return first.key == 0 and first.within_noise and first.mean < best and first.seeds < LEAST_SEEDS
 
 
 def draw_panel(figure: Figure | SubFigure, judged: Judged) -> list[Area]:
