@@ -567,8 +567,9 @@ def main() -> None:
         leave("interrupted; what is finished is kept: run the same command again to resume", 130)
     except click.NoSuchOption as error:
         path = error.ctx.command_path if error.ctx else "medtransfer"
-        error.possibilities = close_options(error.option_name, error.possibilities or [])
-        leave(f"{error.format_message().rstrip('.?')}{home_of(error.option_name)}; see `{path} --help`", 2)
+        close = close_options(error.option_name, error.possibilities or [])
+        named = click.NoSuchOption(error.option_name, possibilities=close, ctx=error.ctx)
+        leave(f"{named.format_message().rstrip('.?')}{home_of(error.option_name)}; see `{path} --help`", 2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "medtransfer"

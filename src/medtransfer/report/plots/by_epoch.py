@@ -35,10 +35,10 @@ def dice_by_epoch(judged: Judged) -> Markup:
     return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
 
 
-def near_label(judged: Sequence[Judged]) -> str:
-    """Return what filled dots mean; epoch 0, whose spread is its own, may have one far below the best with two seeds."""
+def near_labels(judged: Sequence[Judged]) -> list[str]:
+    """Return what filled dots mean; with two seeds epoch 0, whose spread is its own, may have one far below the best."""
     alone = any(_is_near_by_its_own_seeds(each) for each in judged)
-    return "within noise of the best" + (" (epoch 0: by its own two seeds)" if alone else "")
+    return ["within noise of the best", *(["epoch 0: by its own seeds"] if alone else [])]
 
 
 def _is_near_by_its_own_seeds(judged: Judged) -> bool:

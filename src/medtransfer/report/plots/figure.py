@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from medtransfer.analysis.model import Judged
 from medtransfer.records import atomic_path
-from medtransfer.report.plots.by_epoch import MARKED, draw_panel, near_label
+from medtransfer.report.plots.by_epoch import MARKED, draw_panel, near_labels
 from medtransfer.selectors.marks import BLUE
 from medtransfer.selectors.selectors import CONTRASTED
 from medtransfer.wording import counted
@@ -26,7 +26,7 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
     curves = with_curves(judged)
     shown, columns = curves[:MOST_PANELS], min(3, len(curves))
     rows = -(-len(shown) // columns)
-    handles = _handles(near_label(shown), len(judged) - len(shown))
+    handles = _handles(near_labels(shown), len(judged) - len(shown))
     lines = -(-len(handles) // (2 * columns))
     foot_height = 0.15 + 0.25 * lines
     figure = Figure(figsize=(4.6 * columns, 3.6 * rows + foot_height))
@@ -40,12 +40,13 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
         figure.savefig(partial, dpi=130, format="png")
 
 
-def _handles(near: str, more: int) -> list[Line2D]:
+def _handles(near: Sequence[str], more: int) -> list[Line2D]:
     """Return the entries of the legend: the choices, the two kinds of dots, and how many configurations are not drawn."""
     handles = [
         Line2D([], [], color=s.mark.colour, marker=s.mark.marker, linestyle=s.mark.line if s in CONTRASTED else "", label=s.label)
         for s in MARKED
     ]
-    for face, label in ((BLUE, near), ("white", "not within noise of the best")):
+    for face, label in ((BLUE, near[0]), ("white", "not within noise of the best")):
         handles.append(Line2D([], [], color=BLUE, marker="o", markerfacecolor=face, linestyle="", label=label))
-    return [*handles, *([Line2D([], [], linestyle="", label=counted(more, "more configuration"))] if more else [])]
+    remarks = [*near[1:], *([counted(more, "more configuration")] if more else [])]
+    return [*handles, *(Line2D([], [], linestyle="", label=remark) for remark in remarks)]
