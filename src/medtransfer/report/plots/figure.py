@@ -46,7 +46,10 @@ def _handles(near: Sequence[str], more: int) -> list[Line2D]:
         Line2D([], [], color=s.mark.colour, marker=s.mark.marker, linestyle=s.mark.line if s in CONTRASTED else "", label=s.label)
         for s in MARKED
     ]
-    for face, label in ((BLUE, near[0]), ("white", "not within noise of the best")):
-        handles.append(Line2D([], [], color=BLUE, marker="o", markerfacecolor=face, linestyle="", label=label))
-    remarks = [*near[1:], *([counted(more, "more configuration")] if more else [])]
-    return [*handles, *(Line2D([], [], linestyle="", label=remark) for remark in remarks)]
+    first, *others = near
+    dots = [("o", BLUE, first), *(("", "", text) for text in others), ("o", "white", "not within noise of the best")]
+    if more:
+        dots.append(("", "", counted(more, "more configuration")))
+    for marker, face, label in dots:
+        handles.append(Line2D([], [], color=BLUE, marker=marker, markerfacecolor=face or None, linestyle="", label=label))
+    return handles
