@@ -27,7 +27,7 @@ from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
 SECOND_BETA = 0.999  # of Adam and AdamW, PyTorch's default
-SECONDS_BETWEEN_STATES, SAVING_SHARE = 2.0, 0.01  # saving takes at most this share of the time
+SECONDS_BETWEEN_STATES, SAVING_SHARE = 2.0, 0.01  # after the first state saving takes at most this share
 Curves = dict[str, list[float | None]]
 
 

@@ -32,8 +32,7 @@ def predict(
         InputError: a model, an image, a mask or a setting cannot be used.
     """
     folders = {key: path_text(folder, key) for key, folder in {"images": images, "masks": masks}.items() if folder is not None}
-    named = {**folders, "model": path_texts(model, "model")}
-    given = {key: value for key, value in named.items() if value} | settings
+    given = {**folders, "model": path_texts(model, "model"), **settings}
     params = load(overrides={f"predict.{key}": value for key, value in given.items()})
     records, _ = stage.predict(params.predict, Path(params.pretrain.out), Path(params.prepare.out))
     return {

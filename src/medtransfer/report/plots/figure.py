@@ -41,7 +41,12 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
 
 
 def _handles(near: Sequence[str], more: int) -> list[Line2D]:
-    """Return the entries of the legend: the choices, the two kinds of dots, and how many configurations are not drawn."""
+    """Return the entries of the legend: the choices, the two kinds of dots, and how many configurations are not drawn.
+
+    Args:
+        near: what filled dots mean, and remarks on it.
+        more: number of configurations that are not drawn.
+    """
     handles = [
         Line2D([], [], color=s.mark.colour, marker=s.mark.marker, linestyle=s.mark.line if s in CONTRASTED else "", label=s.label)
         for s in MARKED
