@@ -1,7 +1,7 @@
 """Judge one pool: its candidates and the choice of each selector, with intervals."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import groupby
 from typing import Any
 
@@ -13,10 +13,14 @@ from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.robustness_draws import Drawn, draw
 from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
+from medtransfer.forks import Declined, share
 from medtransfer.metrics.transfer import CORRELATIONS, Key, named, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import Estimates, confidence_set, estimate, mean_interval, probability_best, tis_interval
 from medtransfer.selectors.rules import Choice
 from medtransfer.selectors.selectors import OUTCOME, Selector, selectors_for
+
+LEAST_GROUPS = 16  # of pools that are worth a process
+_Parts = tuple[tuple[Candidate, ...], tuple[Verdict, ...], Mapping[str, float], str, tuple[str, ...]]  # of Judged, after its pool
 
 
 def unjudged(pool: Pool, least: float) -> str:
@@ -54,23 +58,47 @@ def judge(pool: Pool, sampling: Sampling) -> Judged:
 def judge_all(pools: Sequence[Pool], sampling: Sampling) -> Iterator[Judged]:
     """Judge every candidate, and every selector that can choose in each pool; a single seed gives no intervals.
 
-    Neighbours with the same score run share what is read of it.
+    Neighbours with the same score run share what is read of it. Many pools are judged on all cores.
     """
-    tracking.locate_artifacts({pool.score_run for pool in pools if pool.score_run})
-    for _, neighbours in groupby(pools, lambda pool: pool.score_run):
-        same = list(neighbours)
-        for pool, drawn in zip(same, draw(same, sampling), strict=True):
-            if isinstance(drawn, InputError):
-                yield _judge(pool, sampling, None, (f"{pool.name}: robustness has no interval: {drawn}",))
-            else:
-                yield _judge(pool, sampling, drawn, ())
+    local = tracking.locate_artifacts({pool.score_run for pool in pools if pool.score_run})
+    groups = [list(neighbours) for _, neighbours in groupby(pools, lambda pool: pool.score_run)]
+    work, elsewhere = partial(_judge_group, sampling), partial(_judge_elsewhere, sampling, local)
+    for group, parts in zip(groups, share(work, groups, LEAST_GROUPS, elsewhere), strict=True):
+        for pool, of_pool in zip(group, parts, strict=True):
+            yield Judged(pool, *of_pool)
 
 
-def _judge(pool: Pool, sampling: Sampling, drawn: Drawn | None, notes: tuple[str, ...]) -> Judged:
+def _judge_group(sampling: Sampling, pools: Sequence[Pool]) -> list[_Parts]:
+    """Judge pools of the same score run."""
+    return [
+        _judge(pool, sampling, None, (f"{pool.name}: robustness has no interval: {drawn}",))
+        if isinstance(drawn, InputError)
+        else _judge(pool, sampling, drawn, ())
+        for pool, drawn in zip(pools, draw(pools, sampling), strict=True)
+    ]
+
+
+def _judge_elsewhere(sampling: Sampling, local: Collection[str], pools: Sequence[Pool]) -> list[_Parts]:
+    """Judge pools in another process, which has no connection to a server, and whose notes of unreadable artifacts are lost.
+
+    Raises:
+        Declined: their artifacts must be fetched, or cannot be read.
+    """
+    if pools[0].score_run and pools[0].score_run not in local:
+        raise Declined
+    with tracking.watching() as seen:
+        parts = _judge_group(sampling, pools)
+    if seen.unreadable:
+        raise Declined
+    return parts
+
+
+def _judge(pool: Pool, sampling: Sampling, drawn: Drawn | None, notes: tuple[str, ...]) -> _Parts:
+    """Return the fields of a judged pool after the pool itself."""
     estimates = _estimates(pool)
     candidates = _candidates(pool, estimates, drawn, sampling)
     if reason := unjudged(pool, sampling.least):
-        return Judged(pool, candidates, (), {}, reason, notes)
+        return candidates, (), {}, reason, notes
     near = {candidate.key for candidate in candidates if candidate.within_noise}
     choices = [(selector, selector.choose(pool)) for selector in selectors_for(pool)]
     interval_of = cache(lambda chosen: None if estimates is None else tis_interval(estimates, chosen, sampling.confidence))
@@ -79,7 +107,7 @@ def _judge(pool: Pool, sampling: Sampling, drawn: Drawn | None, notes: tuple[str
     ]  # fmt: skip
     scores = {candidate: score for candidate, score in pool.robustness.items() if candidate in pool.means}
     correlations = {name: f(scores, pool.means).value for name, f in CORRELATIONS.items()} if len(scores) > 1 else {}
-    return Judged(pool, candidates, tuple(verdicts), correlations, "", notes)
+    return candidates, tuple(verdicts), correlations, "", notes
 
 
 def _estimates(pool: Pool) -> Estimates | None:

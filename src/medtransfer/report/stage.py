@@ -18,6 +18,7 @@ from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.environment import gc_paused
+from medtransfer.forks import beside
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -87,30 +88,41 @@ def _run(
         similarities=read_similarities(pools),
     )  # fmt: skip
     out = Path(section.out)
-    write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
-    write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
-    write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
-    write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
-    write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
-    write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(starts, analysis.learned)))
-    write_text(out / "sizes.csv", as_csv(size_text.csv_rows(analysis.sizes)))
     for name in (BY_SIZE, STARTS):
         (out / name).unlink(missing_ok=True)
-    if analysis.sizes:
-        by_size.write_png(out / BY_SIZE, analysis.sizes)
-    if starts:
-        initialisations.write_png(out / STARTS, starts)
-    text = tables.markdown(analysis, TITLE)
-    write_text(out / "report.md", text)
-    write_text(out / "report.html", page.render(analysis, TITLE))
-    with status("report: drawing"):
-        draw(out / "dice_by_epoch.png", analysis.judged)
+    with beside(lambda: _draw(out, analysis)):
+        text = _write(out, analysis)
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     names = [*FILES, *([BY_SIZE] if analysis.sizes else []), *([STARTS] if starts else [])]
     cell = _publish(out, names, analysis, metrics, text)
     texts = _text(analysis, out), tables.short(analysis)
     return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts)
+
+
+def _write(out: Path, analysis: Analysis) -> str:
+    """Write the tables and the page, whose text is returned."""
+    write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
+    write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
+    write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
+    write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
+    write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
+    write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(analysis.starts, analysis.learned)))
+    write_text(out / "sizes.csv", as_csv(size_text.csv_rows(analysis.sizes)))
+    text = tables.markdown(analysis, TITLE)
+    write_text(out / "report.md", text)
+    write_text(out / "report.html", page.render(analysis, TITLE))
+    return text
+
+
+def _draw(out: Path, analysis: Analysis) -> None:
+    """Draw the pictures."""
+    if analysis.sizes:
+        by_size.write_png(out / BY_SIZE, analysis.sizes)
+    if analysis.starts:
+        initialisations.write_png(out / STARTS, analysis.starts)
+    with status("report: drawing"):
+        draw(out / "dice_by_epoch.png", analysis.judged)
 
 
 def _text(analysis: Analysis, out: Path) -> str:

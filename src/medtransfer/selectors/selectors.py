@@ -81,6 +81,10 @@ class Selector:
     further: bool = False
     trial: Trial | None = None
 
+    def __reduce__(self) -> tuple[Callable[[str], "Selector"], tuple[str]]:
+        """Pickle it by name, since its functions cannot be."""
+        return named, (self.name,)
+
     def rungs(self, pool: Pool) -> tuple[int, ...]:
         """Return the number of candidates in each rung of its trial in a pool; empty without one."""
         return self.trial.rungs(len(pool.candidates), len(pool.common_seeds)) if self.trial else ()
@@ -126,6 +130,11 @@ def fixed(epoch: int) -> Selector:
         meaning=f"pretrains for {epoch} epochs, decided beforehand", mark=Mark(BLUE, "o"), baseline=True, length=epoch,
         choose=lambda pool: _epoch(pool, epoch), spent=lambda pool, choice: epoch,
     )  # fmt: skip
+
+
+def named(name: str) -> Selector:
+    """Return the selector of a name, one of `SELECTORS` or a fixed length."""
+    return SELECTORS[name] if name in SELECTORS else fixed(int(name.removeprefix("fixed-")))
 
 
 def _epoch(pool: Pool, epoch: int) -> Choice[Any] | None:

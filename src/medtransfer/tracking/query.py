@@ -205,15 +205,21 @@ def _stored(value: float) -> tuple[float, bool]:
     return (0.0, True) if math.isnan(value) else (value, False)
 
 
-def locate_artifacts(run_ids: Collection[str]) -> None:
-    """Look up where the artifacts of many runs are at once, which takes `artifact_folder` a query for each."""
-    if not run_ids or store.is_unmade():
-        return
-    client = store.connect()
-    if engine := tables(client):
-        from medtransfer.tracking.sql import read_artifact_uris
+def locate_artifacts(run_ids: Collection[str]) -> set[str]:
+    """Look up where the artifacts of many runs are at once, which takes `artifact_folder` a query for each.
 
-        store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
+    Returns:
+        The runs of a database whose artifacts are on this machine.
+    """
+    if not run_ids or store.is_unmade():
+        return set()
+    client = store.connect()
+    if not (engine := tables(client)):
+        return set()
+    from medtransfer.tracking.sql import read_artifact_uris
+
+    found = store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
+    return {run for run, uri in found.items() if local_artifacts(uri)}
 
 
 @contextmanager
