@@ -42,6 +42,7 @@ NO_NUMBERS = {
     "environment.py",
     "launchers.py",
     "signals.py",
+    "forks.py",
     "registry.py",
 }
 NO_NUMBERS |= {"wording.py"}

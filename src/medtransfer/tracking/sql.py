@@ -158,7 +158,7 @@ def read_states(engine: Engine) -> dict[str, str]:
         f"JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :stage WHERE {active}"
     )
     described = "key LIKE :versions OR key IN ('dvc_revision', 'mlflow.source.name')"
-    parts = (
+    parts: tuple[tuple[str, dict[str, str]], ...] = (
         ("SELECT run_uuid, COUNT(*) FROM params GROUP BY run_uuid", {}),
         ("SELECT run_uuid, COUNT(*) FROM metrics GROUP BY run_uuid", {}),
         (f"SELECT run_uuid, key, value FROM tags WHERE NOT ({described})", {"versions": "version.%"}),
