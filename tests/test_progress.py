@@ -87,6 +87,12 @@ def test_the_clock_of_jobs_goes_on_until_the_bar_is_closed(
     assert capsys.readouterr().err == ""
 
 
+def test_a_bar_starts_no_thread() -> None:
+    """It runs in a process of its own, where no earlier bar has started one."""
+    code = "import threading; from medtransfer.progress import bar; list(bar(range(9))); print(threading.active_count())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
 def test_a_log_line_takes_the_place_of_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress.log, "handlers", [logging.StreamHandler(sys.stderr)])
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)

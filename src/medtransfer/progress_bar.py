@@ -23,6 +23,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
     others count, and that may take hours.
     """
 
+    monitor_interval = 0  # no thread that looks for bars that stand still, with which no process is forked (`forks.can_fork`)
+
     def __init__(self, items: Iterable[Any] | None = None, **options: Any) -> None:
         """Draw the bar.
 
@@ -30,6 +32,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
             items: items to iterate over; None for jobs.
             options: further arguments of tqdm.
         """
+        options = {"miniters": 1, **options}  # it is drawn by the clock alone
         super().__init__(items, **options, **({"dynamic_ncols": True} if _is_size_known() else {"ncols": 80, "nrows": 24}))
         if self.disable:
             return
