@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from medtransfer.environment import count_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+STOPS = (signal.SIGINT, signal.SIGTERM)
 LOST = (EOFError, OSError)  # the other process has ended, between two results or within one
 
 
@@ -36,21 +37,25 @@ def forked(work: Callable[[], Iterable[Result]]) -> Iterator[Callable[[], Result
     from multiprocessing import Pipe
 
     receiving, sending = Pipe(duplex=False)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # else the new process could answer as the whole program
     if not (process := os.fork()):
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             receiving.close()
             for result in work():
                 sending.send(result)
         except BaseException:  # a signal, too, which the other process gets as well
             os._exit(1)
         os._exit(0)
-    sending.close()
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sending.close()
         yield receiving.recv
     finally:
         receiving.close()
-        os.kill(process, signal.SIGTERM)  # it may have ended, but keeps its number until it is waited for
-        os.waitpid(process, 0)
+        with suppress(ProcessLookupError, ChildProcessError):  # somebody else has waited for it
+            os.kill(process, signal.SIGTERM)  # it may have ended, but keeps its number until it is waited for
+            os.waitpid(process, 0)
 
 
 def share(
