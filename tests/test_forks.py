@@ -2,14 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medtransfer import forks
-from medtransfer.forks import LOST, Declined, beside, can_fork, forked, share
+from medtransfer.forks import Lost, beside, can_fork, forked, share
 
 HERE = os.getpid()
 
@@ -47,7 +51,7 @@ def test_few_items_are_not_worth_a_process(items: int, least: int) -> None:
 
 def decline_four(item: int) -> tuple[int, int]:
     if item == 4:
-        raise Declined
+        raise ValueError
     return worker(item)
 
 
@@ -65,22 +69,94 @@ def test_what_a_process_does_not_send_is_done_here(elsewhere: Callable[[int], tu
     assert {4, 7} <= own < set(range(10))
 
 
-def test_a_result_that_was_sent_in_part_is_lost() -> None:
-    def work() -> Iterator[bytes]:
-        yield b"whole"
-        yield Exiting()  # type: ignore[misc]
-
-    with forked(work) as receive:
-        assert receive() == b"whole"
-        with pytest.raises(LOST):
+def test_a_result_that_is_sent_in_part_is_lost() -> None:
+    """The process is killed while it waits for the rest of 10 MB to be read."""
+    with forked(lambda: [os.getpid(), bytes(10_000_000)]) as receive:
+        process = receive()
+        assert isinstance(process, int)
+        time.sleep(0.2)
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(Lost) as raised:
             receive()
+        assert isinstance(raised.value.__cause__, OSError) and not isinstance(raised.value.__cause__, EOFError)
 
 
-class Exiting:
-    """An object whose process ends while it is pickled."""
+class Unreadable(Exception):
+    """An error that is pickled, but not unpickled."""
 
-    def __reduce__(self) -> str:
-        os._exit(1)
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+@pytest.mark.parametrize("result", [Unreadable("a", "b"), lambda: None])
+def test_a_result_that_cannot_be_passed_on_is_lost(result: object) -> None:
+    with forked(lambda: [result]) as receive, pytest.raises(Lost):
+        receive()
+
+
+def warn(item: int) -> int:
+    if item == 4:
+        warnings.warn("four", stacklevel=1)
+    return item
+
+
+def test_a_warning_is_that_of_this_process(recwarn: pytest.WarningsRecorder, capfd: pytest.CaptureFixture[str]) -> None:
+    assert list(share(warn, range(10), 1)) == list(range(10))
+    assert [str(each.message) for each in recwarn] == ["four"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_process_that_cannot_be_started_leaves_its_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError
+
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(os, "fork", fork)
+    assert list(share(worker, range(10), 1)) == [(item, os.getpid()) for item in range(10)]
+    done: list[int] = []
+    with beside(lambda: done.append(1)):
+        pass
+    assert done == [1]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: print("answered", flush=True)])
+def test_a_process_ends_at_once_and_does_not_answer_as_the_program(handler: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        begin = time.monotonic()
+        with pytest.raises(KeyError), beside(lambda: time.sleep(60)):
+            raise KeyError
+        assert list(share(worker, range(20), 1))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - begin < 30
+    assert capfd.readouterr().out == ""
+
+
+def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    """The second one's results nobody reads, so that it waits until it may send more."""
+    code = (
+        "import os, time; from medtransfer import forks; forks.can_fork = lambda: True; forks.count_cores = lambda: 4\n"
+        "for n, (pid, _) in enumerate(forks.share(lambda n: (os.getpid(), bytes(100_000)), range(100), 1)):\n"
+        "    print(pid, flush=True)\n"
+        "    if n == 8: time.sleep(1); os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    processes = {int(line) for line in done.stdout.split()}
+    assert len(processes) == 4 and done.returncode == -signal.SIGKILL
+    end = time.monotonic() + 30
+    while left := [each for each in processes if Path(f"/proc/{each}").exists() and not _is_zombie(each)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.01)
+
+
+def _is_zombie(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:  # it has ended
+        return True
 
 
 def fail_elsewhere(item: int) -> int:

@@ -3,7 +3,7 @@
 import logging
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from medtransfer import working_folder
 from medtransfer.config import default_params
 from medtransfer.errors import InputError
-from medtransfer.working_folder import default_values, load
+from medtransfer.working_folder import default_values, load, path_text, path_texts
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,3 +143,9 @@ def test_a_worker_that_imports_an_unguarded_script_refuses_to_begin_again(folder
     )
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1 and 'expected this call below `if __name__ == "__main__":`' in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("path", ["a/scan.png", Path("a/scan.png"), PurePosixPath("a/scan.png")])
+def test_any_kind_of_path_is_taken_as_text(path: object) -> None:
+    assert path_text(path, "images") == "a/scan.png"
+    assert path_texts([path], "images") == path_texts(path, "images") == ["a/scan.png"]  # type: ignore[arg-type]

@@ -4,21 +4,25 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from medtransfer.environment import count_cores
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 STOPS = (signal.SIGINT, signal.SIGTERM)
-LOST = (EOFError, OSError)  # the other process has ended, between two results or within one
+_open: "list[Connection]" = []  # what the forked processes send is received from
 
 
-class Declined(Exception):
-    """Work that a forked process leaves to the one that forked it."""
+class Lost(Exception):
+    """A forked process does not send a result: it failed, warned, declined, was killed, or could not be started."""
 
 
 def can_fork() -> bool:
@@ -31,31 +35,77 @@ def forked(work: Callable[[], Iterable[Result]]) -> Iterator[Callable[[], Result
     """Do work in a forked process, which ends with the block at the latest.
 
     Yields:
-        A function that returns the next result, and raises one of `LOST` where there is none, as after an error, which is not
-        shown: who does the work again meets it as well.
+        A function that returns the next result, and raises `Lost` where there is none. The process shows neither errors nor
+        warnings, but sends nothing any more: who does the work again meets them as well.
+    """
+    try:
+        process, receiving = _start(work)
+    except OSError:  # no more processes, files or memory
+        yield _nothing
+        return
+
+    def receive() -> Result:
+        try:
+            result: Result = receiving.recv()
+        except Exception as error:  # the process has ended, perhaps within a result, or the result cannot be unpickled
+            raise Lost from error
+        return result
+
+    try:
+        yield receive
+    finally:
+        _open.remove(receiving)
+        receiving.close()
+        with suppress(ProcessLookupError, ChildProcessError):  # somebody else has waited for it
+            os.kill(process, signal.SIGTERM)
+            os.waitpid(process, 0)
+
+
+def _nothing() -> NoReturn:
+    raise Lost
+
+
+def _start(work: Callable[[], Iterable[object]]) -> "tuple[int, Connection]":
+    """Fork a process that works; return its number and what it sends to.
+
+    Raises:
+        OSError: it cannot be started.
     """
     from multiprocessing import Pipe
 
     receiving, sending = Pipe(duplex=False)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # else the new process could answer as the whole program
-    if not (process := os.fork()):
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            receiving.close()
-            for result in work():
-                sending.send(result)
-        except BaseException:  # a signal, too, which the other process gets as well
-            os._exit(1)
-        os._exit(0)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # the new process has the handlers of the program at first
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        sending.close()
-        yield receiving.recv
-    finally:
+        process = os.fork()
+        if not process:
+            _work(work, receiving, sending, before)
+    except OSError:
         receiving.close()
-        with suppress(ProcessLookupError, ChildProcessError):  # somebody else has waited for it
-            os.kill(process, signal.SIGTERM)  # it may have ended, but keeps its number until it is waited for
-            os.waitpid(process, 0)
+        raise
+    finally:
+        sending.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _open.append(receiving)
+    return process, receiving
+
+
+def _work(work: Callable[[], Iterable[object]], receiving: "Connection", sending: "Connection", mask: set[int]) -> NoReturn:
+    """Work and end; main function of a forked process."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in STOPS:
+            signal.signal(number, signal.default_int_handler)  # an exception, so that half-written files are removed
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for connection in (receiving, *_open):  # else it would take this process's end for the others to miss their reader
+            connection.close()
+        with warnings.catch_warnings(record=True) as warned:
+            for result in work():
+                if warned:
+                    os._exit(1)
+                sending.send(result)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
 
 
 def share(
@@ -67,8 +117,8 @@ def share(
         work: computes a result; its first one here, so that what it loads and remembers is loaded once.
         items: what results are computed of.
         least: number of items that are worth a process.
-        elsewhere: in place of `work` in the other processes; after an error, such as `Declined`, the rest of the process's items
-            is left to this one.
+        elsewhere: in place of `work` in the other processes; where it raises anything, the rest of the process's items is left
+            to this one.
     """
     processes = min(count_cores(), len(items) // least) if can_fork() else 1
     if processes < 2:
@@ -84,7 +134,7 @@ def share(
             if number := index % processes:
                 try:
                     result = others[number - 1]()
-                except LOST:
+                except Lost:
                     result = work(item)
                 yield result
             else:
@@ -102,5 +152,5 @@ def beside(work: Callable[[], object]) -> Iterator[None]:
         yield
         try:
             receive()
-        except LOST:
+        except Lost:
             work()

@@ -67,14 +67,14 @@ def path_text(value: object, name: str) -> str:
     Raises:
         InputError: it is neither.
     """
-    if isinstance(value, str | Path):
-        return str(value)
+    if isinstance(value, str | os.PathLike) and isinstance(text := os.fspath(value), str):
+        return text
     raise InputError(f"expected a path as {name}, but got a value of type {type(value).__name__}; name a file or folder")
 
 
-def path_texts(values: str | Path | Iterable[object], name: str) -> list[str]:
+def path_texts(values: str | os.PathLike[str] | Iterable[object], name: str) -> list[str]:
     """Return paths or names as texts; a single one is a list of one. Arguments and errors as of `path_text`."""
-    if isinstance(values, str | Path) or not isinstance(values, Iterable):
+    if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
         values = [values]
     return [path_text(value, name) for value in values]
 

@@ -19,14 +19,12 @@ from medtransfer.analysis.judge import LEAST_GROUPS, judge, judge_all
 from medtransfer.analysis.model import Sampling, Summary
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
-from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.pairs import GROUPS, pair_name
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.records import checkpoint_path
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST
 from medtransfer.tasks import TASKS
-from medtransfer.tracking import query
 
 POOLED = RobustnessSetting("cosine", 0.5, -2, "always")
 SAMPLING = Sampling(draws=400, confidence=0.95, seed=0, margin=0.01, least=0.1)
@@ -154,43 +152,36 @@ def test_both_modes_of_a_score_run_read_it_once_and_are_judged_as_alone(stored: 
 
 @pytest.mark.parametrize("local", [{"another run"}, {"run", "another run"}, set()])
 def test_many_pools_are_judged_by_several_processes_as_by_one(
-    stored: Pool, fetched: list[str], monkeypatch: pytest.MonkeyPatch, local: set[str]
+    stored: Pool, fetched: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local: set[str]
 ) -> None:
-    """What is not in a local folder is read by this process alone, as all notes of unreadable files are its own."""
+    """What is not in a local folder is read by this process alone."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "scores").symlink_to(tmp_path)
     monkeypatch.setattr(forks, "can_fork", lambda: True)
     monkeypatch.setattr(forks, "count_cores", lambda: 2)
-    monkeypatch.setattr(tracking, "locate_artifacts", lambda runs: local)
+    monkeypatch.setattr(tracking, "locate_artifacts", lambda runs: dict.fromkeys(local, tmp_path / "run"))
     runs = ["run", "another run"] * LEAST_GROUPS
     pools = [replace(stored, score_run=run, fields={**stored.fields, "target": f"t{n}"}) for n, run in enumerate(runs)]
     judged = list(judge_all(pools, SAMPLING))
+    here = list(fetched)
     assert judged == [judge(one, SAMPLING) for one in pools]
     assert [one.pool for one in judged] == pools
-    here = fetched[: -len(pools)]
     assert len(here) == (1 + len(pools) // 2 if local == set(runs) else len(pools))
 
 
 def test_files_that_another_process_cannot_read_are_noted_here(
-    stored: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stored: Pool, fetched: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Every other group is judged in the other process, which cannot read those of the third one."""
     monkeypatch.setattr(forks, "can_fork", lambda: True)
     monkeypatch.setattr(forks, "count_cores", lambda: 2)
-    monkeypatch.setattr(tracking, "locate_artifacts", set)
-
-    @contextmanager
-    def folder(run: str, name: str) -> Iterator[Path]:
-        try:
-            yield tmp_path if run != "run2" else tmp_path / "damaged"
-        except InputError:
-            for seen in query._watching:
-                seen.unreadable = True
-            raise
-
-    monkeypatch.setattr(tracking, "artifact_folder", folder)
-    pools = [replace(stored, score_run=f"run{n}") for n in range(2 * LEAST_GROUPS)]  # a process judges every other one
-    with tracking.watching() as seen:
-        judged = list(judge_all(pools, SAMPLING))
-    assert seen.unreadable
-    assert [n for n, one in enumerate(judged) if one.notes] == [2]
+    (tmp_path / "scores").symlink_to(tmp_path)
+    pools = [replace(stored, score_run=f"run{n}") for n in range(2 * LEAST_GROUPS)]
+    folders = {one.score_run: tmp_path if n != 2 else tmp_path / "missing" for n, one in enumerate(pools)}
+    monkeypatch.setattr(tracking, "locate_artifacts", lambda runs: folders)
+    judged = list(judge_all(pools, SAMPLING))
+    assert "run2" in fetched and len(fetched) == len(pools)
+    assert all(one.notes == () and one.candidates[1].robustness_interval for one in judged)
 
 
 def test_a_single_scored_candidate_has_an_interval_and_no_rise(stored: Pool) -> None:

@@ -1,6 +1,8 @@
 """What every entry of SELECTORS promises, and choices and costs worked out by hand."""
 
-from dataclasses import dataclass, field
+import pickle
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from matplotlib.markers import MarkerStyle
@@ -9,7 +11,7 @@ from medtransfer.indicators.registry import INDICATORS
 from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.marks import Mark
 from medtransfer.selectors.rules import RULES, Choice
-from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, by_score, fixed, selectors_for
+from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, Selector, by_score, fixed, selectors_for
 
 every_selector = pytest.mark.parametrize("name", SELECTORS)
 
@@ -132,3 +134,15 @@ def test_fixed_lengths() -> None:
 def test_a_series_is_also_judged_by_its_fixed_lengths() -> None:
     assert [s.name for s in selectors_for(SERIES)] == [*SELECTORS, "fixed-1", "fixed-5", "fixed-10", "fixed-20"]
     assert [s.name for s in selectors_for(ENCODERS)] == list(SELECTORS)
+
+
+@pytest.mark.parametrize("selector", [*SELECTORS.values(), fixed(7)], ids=lambda selector: selector.name)
+def test_a_selector_is_pickled_by_name(selector: Selector) -> None:
+    again = pickle.loads(pickle.dumps(selector))
+    assert again == selector and (again is selector or selector.length == 7)
+
+
+@pytest.mark.parametrize("changed", [{"name": "mine"}, {"label": "mine"}])
+def test_a_selector_that_is_not_registered_is_not_pickled(changed: dict[str, Any]) -> None:
+    with pytest.raises(pickle.PicklingError, match="neither one of SELECTORS nor a fixed length"):
+        pickle.dumps(replace(SELECTORS["offline"], **changed))

@@ -1,8 +1,9 @@
 """Judge one pool: its candidates and the choice of each selector, with intervals."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.robustness_draws import Drawn, draw
 from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
-from medtransfer.forks import Declined, share
+from medtransfer.forks import share
 from medtransfer.metrics.transfer import CORRELATIONS, Key, named, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import Estimates, confidence_set, estimate, mean_interval, probability_best, tis_interval
 from medtransfer.selectors.rules import Choice
@@ -78,18 +79,19 @@ def _judge_group(sampling: Sampling, pools: Sequence[Pool]) -> list[_Parts]:
     ]
 
 
-def _judge_elsewhere(sampling: Sampling, local: Collection[str], pools: Sequence[Pool]) -> list[_Parts]:
-    """Judge pools in another process, which has no connection to a server, and whose notes of unreadable artifacts are lost.
+def _judge_elsewhere(sampling: Sampling, local: Mapping[str, Path], pools: Sequence[Pool]) -> list[_Parts]:
+    """Judge pools in another process, which has no connection to the store.
 
     Raises:
-        Declined: their artifacts must be fetched, or cannot be read.
+        KeyError: the artifacts of their score run are not among the local ones.
+        InputError: some of them cannot be read, which this process would not note.
     """
-    if pools[0].score_run and pools[0].score_run not in local:
-        raise Declined
-    with tracking.watching() as seen:
-        parts = _judge_group(sampling, pools)
-    if seen.unreadable:
-        raise Declined
+    folder = local[pools[0].score_run] / "scores" if pools[0].score_run else None
+    parts = []
+    for pool, drawn in zip(pools, draw(pools, sampling, folder), strict=True):
+        if isinstance(drawn, InputError):
+            raise drawn
+        parts.append(_judge(pool, sampling, drawn, ()))
     return parts
 
 

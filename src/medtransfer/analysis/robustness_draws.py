@@ -1,8 +1,10 @@
 """Bootstrap draws of the robustness of scored candidates, from the distances of every image in the store."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,22 +50,27 @@ class Drawn:
         return dict(zip(self.candidates[1:], zip(gains.mean(axis=1).tolist(), errors.tolist(), strict=True), strict=True))
 
 
-def draw(pools: Sequence[Pool], sampling: Sampling) -> list[Drawn | InputError | None]:
+def draw(pools: Sequence[Pool], sampling: Sampling, folder: Path | None = None) -> list[Drawn | InputError | None]:
     """Draw the robustness of pools that have the same score run, such as the modes of one pretraining, whose files are read once.
+
+    Args:
+        pools: the pools.
+        sampling: how draws are made.
+        folder: local folder of the files; None for that of the score run in the store, to which a connection is made.
 
     Returns:
         Of each pool the draws, None if it has no scores, or why its distances cannot be read.
     """
     scored = [pool for pool in pools if pool.score_run and pool.robustness]
-    drawn = iter(_draw(scored, sampling) if scored else [])
+    drawn = iter(_draw(scored, sampling, folder) if scored else [])
     return [next(drawn) if pool.score_run and pool.robustness else None for pool in pools]
 
 
-def _draw(pools: Sequence[Pool], sampling: Sampling) -> list[Drawn | InputError]:
+def _draw(pools: Sequence[Pool], sampling: Sampling, folder: Path | None) -> list[Drawn | InputError]:
     try:
-        losses, groups = _losses(pools)
+        losses, groups = _losses(pools, folder)
     except InputError as error:
-        return [error] if len(pools) == 1 else [each for pool in pools for each in _draw([pool], sampling)]
+        return [error] if len(pools) == 1 else [each for pool in pools for each in _draw([pool], sampling, folder)]
     taken = _images_taken(tuple(groups.tolist()), sampling)
     return [
         Drawn(sorted(pool.robustness), of_pool, groups, bootstrap_robustness(of_pool, *taken))
@@ -78,17 +85,17 @@ def _images_taken(groups: tuple[int, ...], sampling: Sampling) -> tuple[Array, A
     return taken, taken.sum(axis=1, keepdims=True)
 
 
-def _losses(pools: Sequence[Pool]) -> tuple[list[Array], Groups]:
+def _losses(pools: Sequence[Pool], folder: Path | None) -> tuple[list[Array], Groups]:
     """Read the triplet loss of every scored candidate and image, (C, N) for each pool, and the group of each image."""
     setting = pools[0].score  # the score run's
     assert setting is not None  # only pools with scores have losses
     keys = [setting.key(pool.fields["mode"]) for pool in pools]
     rows: list[list[Array]] = [[] for _ in pools]
     groups: list[Groups] = []
-    with tracking.artifact_folder(pools[0].score_run, "scores") as folder:
+    with nullcontext(folder) if folder else tracking.artifact_folder(pools[0].score_run, "scores") as scores:
         for epoch in sorted({epoch for pool in pools for epoch in pool.robustness}):
             scored = [(key, losses) for key, losses, pool in zip(keys, rows, pools, strict=True) if epoch in pool.robustness]
-            path = checkpoint_path(folder, int(epoch)).with_suffix(".npz")
+            path = checkpoint_path(scores, int(epoch)).with_suffix(".npz")
             distances, of_images = read_distances(path, dict.fromkeys(key for key, _ in scored))
             groups.append(of_images)
             for key, losses in scored:

@@ -5,6 +5,7 @@ To add one, add one line to `SELECTORS`; tables, texts and pictures take everyth
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pickle import PicklingError
 from typing import Any, Protocol
 
 from medtransfer.metrics.transfer import Key
@@ -82,7 +83,13 @@ class Selector:
     trial: Trial | None = None
 
     def __reduce__(self) -> tuple[Callable[[str], "Selector"], tuple[str]]:
-        """Pickle it by name, since its functions cannot be."""
+        """Pickle it by name, since its functions cannot be.
+
+        Raises:
+            PicklingError: its name is that of another selector.
+        """
+        if self.name not in SELECTORS and self.length is None or named(self.name) != self:
+            raise PicklingError(f"the selector {self.name} is neither one of SELECTORS nor a fixed length")
         return named, (self.name,)
 
     def rungs(self, pool: Pool) -> tuple[int, ...]:

@@ -20,7 +20,6 @@ from medtransfer.tracking.query import (
     read_curve,
     read_curves,
     read_runs,
-    watching,
 )
 from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.run_record import RunRecord
@@ -43,5 +42,5 @@ __all__ = [
     "load_saved_model", "locate_artifacts", "looking_up", "make_of_store", "make_store", "missed_runs", "note_reuse", "once",
     "open_run", "project_run_set_aside", "read_all_curves", "read_curve", "read_curves", "read_runs", "register_model",
     "replace_artifacts", "require_experiments", "require_project_run", "require_shared_store", "require_work_allowed", "reused",
-    "save_model", "shown_store", "store_uri", "tag_runs", "warn_of_unreadable", "watching", "write_runs",
+    "save_model", "shown_store", "store_uri", "tag_runs", "warn_of_unreadable", "write_runs",
 ]  # fmt: skip

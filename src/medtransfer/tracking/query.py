@@ -205,21 +205,21 @@ def _stored(value: float) -> tuple[float, bool]:
     return (0.0, True) if math.isnan(value) else (value, False)
 
 
-def locate_artifacts(run_ids: Collection[str]) -> set[str]:
+def locate_artifacts(run_ids: Collection[str]) -> dict[str, Path]:
     """Look up where the artifacts of many runs are at once, which takes `artifact_folder` a query for each.
 
     Returns:
-        The runs of a database whose artifacts are on this machine.
+        The folders of those that are on this machine; empty of a tracking server.
     """
     if not run_ids or store.is_unmade():
-        return set()
+        return {}
     client = store.connect()
     if not (engine := tables(client)):
-        return set()
+        return {}
     from medtransfer.tracking.sql import read_artifact_uris
 
     found = store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
-    return {run for run, uri in found.items() if local_artifacts(uri)}
+    return {run: folder for run, uri in found.items() if (folder := local_artifacts(uri))}
 
 
 @contextmanager

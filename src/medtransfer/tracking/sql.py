@@ -149,7 +149,7 @@ def _by_run(
 def read_states(engine: Engine) -> dict[str, str]:
     """Return by stage a digest that changes whenever MLflow adds, deletes or changes a finished run of it.
 
-    Of params and metrics, to which MLflow only adds, it is made of the number. Tags that no result is made of, most of all, are
+    Of params and metrics, to which MLflow only adds, it is made of the number. Tags that no number depends on, most of all, are
     left out: versions of libraries, the data's revision and the name of the command.
     """
     active = "r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
