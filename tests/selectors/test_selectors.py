@@ -142,7 +142,7 @@ def test_a_selector_is_pickled_by_name(selector: Selector) -> None:
     assert again == selector and (again is selector or selector.length == 7)
 
 
-@pytest.mark.parametrize("changed", [{"name": "mine"}, {"label": "mine"}])
+@pytest.mark.parametrize("changed", [{"name": "mine"}, {"label": "mine"}, {"name": "mine", "length": 7}])
 def test_a_selector_that_is_not_registered_is_not_pickled(changed: dict[str, Any]) -> None:
     with pytest.raises(pickle.PicklingError, match="neither one of SELECTORS nor a fixed length"):
         pickle.dumps(replace(SELECTORS["offline"], **changed))

@@ -86,9 +86,10 @@ class Selector:
         """Pickle it by name, since its functions cannot be.
 
         Raises:
-            PicklingError: its name is that of another selector.
+            PicklingError: it is not the one of its name.
         """
-        if self.name not in SELECTORS and self.length is None or named(self.name) != self:
+        known = fixed(self.length) if self.length and self.name not in SELECTORS else SELECTORS.get(self.name)
+        if self != known:
             raise PicklingError(f"the selector {self.name} is neither one of SELECTORS nor a fixed length")
         return named, (self.name,)
 
