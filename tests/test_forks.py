@@ -26,10 +26,20 @@ def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
+def no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait for no other process than those of the test; the runner may have further ones."""
+    fork, started = os.fork, list[int]()
+
+    def noted() -> int:
+        if process := fork():
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(os, "fork", noted)
     yield
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    for process in started:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(process, os.WNOHANG)
 
 
 def worker(item: int) -> tuple[int, int]:
