@@ -75,6 +75,7 @@ def test_the_pages_code_compiles_and_calls_what_exists(code: str) -> None:
         (lambda: medtransfer.rank("scans", candidates=[torch.nn.Identity()]), "candidates, but got a value of type Identity"),
         (lambda: medtransfer.race(5), "candidates, but got a value of type int"),
         (lambda: medtransfer.predict(np.zeros((8, 8)), "models/a"), "images, but got a value of type ndarray"),
+        (lambda: medtransfer.predict("scans", "models/a", masks=np.zeros((8, 8))), "masks, but got a value of type ndarray"),
         (lambda: medtransfer.predict("scans", [None]), "model, but got a value of type NoneType"),
     ],
 )
@@ -88,3 +89,13 @@ def test_a_single_candidate_is_not_taken_by_its_letters(monkeypatch: pytest.Monk
     (tmp_path / "scans").mkdir()
     with pytest.raises(InputError, match="but got 'no_such_model', which is none of them"):
         medtransfer.rank("scans", candidates="no_such_model")
+
+
+@pytest.mark.parametrize("masks", [None, ""])
+def test_no_reference_masks_are_given_as_none_or_as_nothing(
+    masks: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    with pytest.raises(InputError, match="models/a"):  # it comes as far as the model
+        medtransfer.predict("scans", "models/a", masks=masks)

@@ -31,10 +31,9 @@ def predict(
     Raises:
         InputError: a model, an image, a mask or a setting cannot be used.
     """
-    folders = {
-        key: path_text(folder, key) for key, folder in {"images": images, "masks": masks or None}.items() if folder is not None
-    }
-    given = {**folders, "model": path_texts(model, "model"), **settings}
+    given = {"images": path_text(images, "images"), "model": path_texts(model, "model"), **settings}
+    if masks is not None and (reference := path_text(masks, "masks")):
+        given["masks"] = reference
     params = load(overrides={f"predict.{key}": value for key, value in given.items()})
     records, _ = stage.predict(params.predict, Path(params.pretrain.out), Path(params.prepare.out))
     return {
