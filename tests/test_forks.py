@@ -116,6 +116,17 @@ def test_a_warning_is_that_of_this_process(recwarn: pytest.WarningsRecorder, cap
     assert capfd.readouterr().err == ""
 
 
+def test_threads_of_libraries_are_no_reason_for_a_warning() -> None:
+    """Python 3.12 warns of every thread, where 3.11 does not; a thread of Python's stands for that of a library."""
+    code = (
+        "import os, threading, time; from medtransfer import forks; forks.can_fork = lambda: True; forks.count_cores = lambda: 2\n"
+        "threading.Thread(target=time.sleep, args=[9], daemon=True).start()\n"
+        "print(len({process for process in forks.share(lambda n: os.getpid(), range(4), 1)}))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
+
+
 def test_a_process_that_cannot_be_started_leaves_its_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise BlockingIOError

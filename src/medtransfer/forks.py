@@ -26,7 +26,10 @@ class Lost(Exception):
 
 
 def can_fork() -> bool:
-    """Return whether a forked process is of use, and safe: other threads may hold locks, which it would wait for in vain."""
+    """Return whether a forked process is of use, and safe: other threads may hold locks, which it would wait for in vain.
+
+    Threads that are not Python's do not count: those of NumPy's OpenBLAS end before a fork, and start again after it.
+    """
     return sys.platform == "linux" and threading.active_count() == 1 and count_cores() > 1
 
 
@@ -76,7 +79,9 @@ def _start(work: Callable[[], Iterable[object]]) -> "tuple[int, Connection]":
     receiving, sending = Pipe(duplex=False)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # the new process has the handlers of the program at first
     try:
-        process = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, for the threads of libraries, see `can_fork`
+            process = os.fork()
         if not process:
             _work(work, receiving, sending, before)
     except OSError:
