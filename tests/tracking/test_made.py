@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from medtransfer import tracking
 from medtransfer.config import loaded_files
 from medtransfer.errors import InputError
+from medtransfer.tracking.query import watching
 
 OUT = Path("reports")
 
@@ -137,6 +138,15 @@ def test_what_changes_while_it_is_made_makes_it_again(maker: Maker, made: Callab
     maker.meanwhile = lambda: None
     tracking.connect().delete_run(tracking.read_runs("finetune")[0].id)  # so that the store is as it was before
     assert [made()[1], made()[1]] == [2, 2]
+
+
+def test_what_is_read_is_noted_for_whoever_watches_it(workplace: Path) -> None:
+    """As when two threads make results, of which one ends while the other goes on."""
+    with watching() as longer:
+        with watching() as shorter:
+            tracking.read_runs("score")
+        tracking.read_runs("finetune")
+    assert (shorter.stages, longer.stages) == ({"score"}, {"score", "finetune"})
 
 
 @pytest.mark.parametrize("damaged", [False, True])

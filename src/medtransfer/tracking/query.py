@@ -35,7 +35,7 @@ class StoredRun:
     started: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Seen:
     """What was read of the store.
 
