@@ -5,10 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow.utils.file_utils import path_to_local_sqlite_uri
+from mlflow.utils.file_utils import local_file_uri_to_path, path_to_local_sqlite_uri
+from mlflow.utils.uri import is_local_uri
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
+from medtransfer.tracking import store
+from medtransfer.tracking.relocation import local_artifacts
 
 Enter = Callable[[str], Path]
 
@@ -120,6 +123,45 @@ def test_runs_that_mlflow_run_opened_move_with_the_project(enter: Enter, monkeyp
     project = enter("after")
     with tracking.artifact_folder(opened, "scores") as folder:
         assert folder.is_relative_to(project / "mlruns")
+
+
+@pytest.mark.parametrize("address", [
+    "/data/mlartifacts/score", "file:///data/mlartifacts/score", "file:///data/été 1/a+b&c=d", "file:///data/a%20b", "/data/50%25x",
+    "file:///data/50%2525x", "file:///data/a#b", "/data/a?b", "file:/data", "file://localhost/data", "//host/data",
+    "data/mlartifacts", "/", "file:///", "s3://bucket/data", "mlflow-artifacts:/data", "https://host/data",
+])  # fmt: skip
+def test_an_address_names_the_folder_that_mlflow_takes_it_for(address: str) -> None:
+    expected = Path(local_file_uri_to_path(address)) if is_local_uri(address) else None
+    assert local_artifacts(address) == expected
+
+
+def test_artifacts_of_a_store_in_its_place_are_found_without_mlflow(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow takes seconds to load; only of a moved store the locations are to be corrected first."""
+    before = enter("before")
+    log("c1")
+    connected, connect = list[str](), store.connect
+    monkeypatch.setattr(store, "connect", lambda: connected.append("connected") or connect())
+    assert stored(before) == {"c1": "c1"} and not connected
+    before.rename(before.with_name("after"))
+    assert stored(enter("after")) == {"c1": "c1"} and connected
+
+
+def test_a_copy_of_a_project_that_one_may_not_look_into_is_independent(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = enter("original")
+    tracking.connect().create_experiment("mine", (original / "mlruns" / "1").as_uri())
+    log("c1")
+    shutil.copytree(original, original.with_name("copy"))
+    exists = Path.exists
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(original):
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    copy = enter("copy")
+    assert stored(copy) == {"c1": "c1"}
+    assert tracking.connect().get_experiment_by_name("mine").artifact_location == (copy / "mlruns" / "1").as_uri()
 
 
 def test_a_missed_run_is_remembered_after_a_move(enter: Enter) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line
 from medtransfer.tracking import store
-from medtransfer.tracking.relocation import local_artifacts
+from medtransfer.tracking.relocation import are_in_place, exists, local_artifacts
 from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.tags import CELL, DATABASES, STAGE
 
@@ -206,19 +206,21 @@ def _stored(value: float) -> tuple[float, bool]:
 
 
 def locate_artifacts(run_ids: Collection[str]) -> dict[str, Path]:
-    """Look up where the artifacts of many runs are at once, which takes `artifact_folder` a query for each.
+    """Look up where the artifacts of runs are.
 
     Returns:
         The folders of those that are on this machine; empty of a tracking server.
     """
     if not run_ids or store.is_unmade():
         return {}
-    client = store.connect()
-    if not (engine := tables(client)):
-        return {}
-    from medtransfer.tracking.sql import read_artifact_uris
+    from medtransfer.tracking.sql import peek, read_artifact_uris
 
-    found = store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
+    found = peek(store.store_uri(), lambda engine: read_artifact_uris(engine, run_ids) if are_in_place(engine) else None)
+    if found is None:
+        client = store.connect()
+        if not (engine := tables(client)):
+            return {}
+        found = store.ask(client, lambda _: read_artifact_uris(engine, run_ids))
     return {run: folder for run, uri in found.items() if (folder := local_artifacts(uri))}
 
 
@@ -229,10 +231,9 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     Raises:
         InputError: there are none, or they cannot be downloaded.
     """
-    client = store.connect()
     try:
-        own = local_artifacts(store.ask(client, lambda client: _artifact_uri(client, run_id)))
-        if own and (own / folder).exists():
+        own = locate_artifacts([run_id]).get(run_id) or _ask_for_folder(run_id)
+        if own and exists(own / folder):
             yield own / folder
             return
         with TemporaryDirectory() as download:
@@ -244,13 +245,9 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
         raise
 
 
-def _artifact_uri(client: "MlflowClient", run_id: str) -> str:
-    if engine := tables(client):
-        from medtransfer.tracking.sql import read_artifact_uris
-
-        if uri := read_artifact_uris(engine, [run_id]).get(run_id):
-            return uri
-    return str(client.get_run(run_id).info.artifact_uri)
+def _ask_for_folder(run_id: str) -> Path | None:
+    """Ask MLflow for the folder of a run's artifacts; None if it is not on this machine."""
+    return local_artifacts(str(store.ask(store.connect(), lambda client: client.get_run(run_id)).info.artifact_uri))
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:

@@ -4,9 +4,11 @@ MLflow stores absolute paths: of each experiment where new runs write, of each r
 """
 
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+from weakref import WeakSet
 
 from medtransfer.environment import workspace
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtransfer")
 ARTIFACTS, OF_MLFLOW = "mlartifacts", "mlruns"  # folders of our experiments' artifacts and of those that MLflow made itself
+_PLAIN = re.compile(r"(?:file://)?(/(?!/)[^%?#;\\]*)")  # a folder in whose address nothing is encoded
+_in_place: "WeakSet[Engine]" = WeakSet()  # databases whose locations need no correction
 
 
 def artifact_location(folder: Path) -> str:
@@ -27,6 +31,8 @@ def artifact_location(folder: Path) -> str:
 
 def local_artifacts(location: str) -> Path | None:
     """Return the folder of an artifact location as MLflow decodes it; None if it is not on this machine."""
+    if plain := _PLAIN.fullmatch(location):  # as nearly all are, and without the seconds that MLflow takes to import
+        return Path(plain[1])
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
@@ -39,13 +45,7 @@ def keep_artifacts_beside(database: Path, engine: "Engine") -> None:
 
     moved: dict[Path, Path] = {}
     with engine.begin() as connection:
-        for experiment, name, location in connection.execute(
-            text("SELECT experiment_id, name, artifact_location FROM experiments")
-        ).all():
-            old = local_artifacts(location)
-            new = _home(old, name, database.parent) if old else None
-            if old is None or new is None or new == old:
-                continue
+        for experiment, old, new in _moved(database, connection):
             connection.execute(
                 text("UPDATE experiments SET artifact_location = :new WHERE experiment_id = :id"),
                 {"new": artifact_location(new), "id": experiment},
@@ -56,13 +56,44 @@ def keep_artifacts_beside(database: Path, engine: "Engine") -> None:
         log.info("the tracking store was moved: artifacts that were in %s are expected in %s", before, now)
 
 
+def are_in_place(engine: "Engine") -> bool:
+    """Return whether the locations in a store need no correction; looked up once per process."""
+    if engine.dialect.name == "sqlite" and engine not in _in_place:
+        with engine.connect() as connection:
+            if _moved(Path(engine.url.database or ""), connection):
+                return False
+        _in_place.add(engine)
+    return True
+
+
+def _moved(database: Path, connection: "Connection") -> list[tuple[str, Path, Path]]:
+    """Return the experiments whose artifacts belong elsewhere: each id, the present folder and the one where they belong."""
+    from sqlalchemy import text
+
+    moved = []
+    for experiment, name, location in connection.execute(text("SELECT experiment_id, name, artifact_location FROM experiments")):
+        old = local_artifacts(location)
+        new = _home(old, name, database.parent) if old else None
+        if old and new and new != old:
+            moved.append((experiment, old, new))
+    return moved
+
+
 def _home(folder: Path, name: str, beside: Path) -> Path | None:
     """Return where an experiment's artifacts belong; None if its location is the user's own choice."""
     if name == f"medtransfer/{folder.name}" and folder.parent.name == ARTIFACTS:
         return beside / ARTIFACTS / folder.name
-    if folder.parent.name == OF_MLFLOW and not folder.parents[1].exists():
+    if folder.parent.name == OF_MLFLOW and not exists(folder.parents[1]):
         return workspace() / OF_MLFLOW / folder.name
     return None
+
+
+def exists(path: Path) -> bool:
+    """Return whether a file or folder exists, as far as one may look: the owner of a copied project may not let everybody."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _follow_runs(connection: "Connection", experiment: str, old: Path, new: Path) -> None:
@@ -77,7 +108,7 @@ def _follow_runs(connection: "Connection", experiment: str, old: Path, new: Path
         if before is None or not before.is_relative_to(old):
             continue
         now = new / before.relative_to(old)
-        if now.exists() or not before.exists():
+        if exists(now) or not exists(before):
             updates.append({"new": artifact_location(now), "id": run})
     if updates:
         connection.execute(text("UPDATE runs SET artifact_uri = :new WHERE run_uuid = :id"), updates)
