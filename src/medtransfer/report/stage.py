@@ -90,8 +90,9 @@ def _run(
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):
         (out / name).unlink(missing_ok=True)
-    with beside(lambda: _draw(out, analysis)):
-        text = _write(out, analysis)
+    with beside(lambda: _write_beside(out, analysis)):
+        text = _write_page(out, analysis)
+        tracking.connect()  # loads MLflow, which takes as long as what is left to write beside
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     names = [*FILES, *([BY_SIZE] if analysis.sizes else []), *([STARTS] if starts else [])]
@@ -100,8 +101,16 @@ def _run(
     return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts)
 
 
-def _write(out: Path, analysis: Analysis) -> str:
-    """Write the tables and the page, whose text is returned."""
+def _write_page(out: Path, analysis: Analysis) -> str:
+    """Write the page and its text, which is returned."""
+    text = tables.markdown(analysis, TITLE)
+    write_text(out / "report.md", text)
+    write_text(out / "report.html", page.render(analysis, TITLE))
+    return text
+
+
+def _write_beside(out: Path, analysis: Analysis) -> None:
+    """Write the tables, and draw the pictures."""
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
     write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
@@ -109,14 +118,6 @@ def _write(out: Path, analysis: Analysis) -> str:
     write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
     write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(analysis.starts, analysis.learned)))
     write_text(out / "sizes.csv", as_csv(size_text.csv_rows(analysis.sizes)))
-    text = tables.markdown(analysis, TITLE)
-    write_text(out / "report.md", text)
-    write_text(out / "report.html", page.render(analysis, TITLE))
-    return text
-
-
-def _draw(out: Path, analysis: Analysis) -> None:
-    """Draw the pictures."""
     if analysis.sizes:
         by_size.write_png(out / BY_SIZE, analysis.sizes)
     if analysis.starts:
