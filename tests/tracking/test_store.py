@@ -52,6 +52,7 @@ def test_five_runs_take_one_connection_and_one_git_process(counted: Counter[str]
     assert counted == {"connect": 1, "git": 1}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none_half_made(tmp_path: Path) -> None:
     code = """
 import os
