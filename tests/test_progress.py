@@ -140,3 +140,40 @@ def test_a_status_is_erased_after_an_error_too(terminal: Callable[[], str]) -> N
     with pytest.raises(ValueError), status("reading"):
         raise ValueError
     assert terminal() == f"{ERASED}reading …{ERASED}"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_long_label_leaves_room_for_counts_and_times(columns: int) -> None:
+    """As of a fine-tuning that starts from weights with a long name."""
+    label = "finetune e300 full s123124 · tf_efficientnet_lite0-in1k-imagenet → covid224: "
+    text = progress_bar.Bar.format_meter(3, 15, 90.0, ncols=columns, prefix=label, unit="epochs")
+    assert text.startswith("finet") and len(text) <= columns and " 20%|" in text
+    assert columns == 40 or "3/15 [01:30<06:00, 30.00s/epochs]" in text
+    short = progress_bar.Bar.format_meter(3, 15, 90.0, ncols=columns, prefix="rank: ", unit="epochs")
+    assert short.startswith("rank:  20%|")
+
+
+def test_the_time_left_of_jobs_goes_on_between_their_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten of the first twenty were finished before, and took no time."""
+    bar, now = progress_bar.Bar(total=20, desc="race", unit="epochs", disable=False), [0.0]
+    try:
+        monkeypatch.setattr(bar, "_time", lambda: bar.start_t + now[0])
+        bar.reuse(10)
+        assert bar.format_dict["rate"] is None
+        now[0] = 30.0
+        bar.update(5)  # 6 s each
+        left = []
+        for now[0] in (30.0, 40.0, 50.0):
+            left.append(round((bar.total - bar.n) / bar.format_dict["rate"]))
+        assert left == [30, 24, 24]  # less by the clock, but not less than what the others but one will take
+    finally:
+        bar.close()
+    assert "15/20 epochs [" in capsys.readouterr().err.split("\r")[-2]
+
+
+def test_what_was_done_before_says_nothing_about_the_pace(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="medtransfer"):
+        assert len(list(track(slow(clock, 3, 16.0), "finetune", 10, "epochs", 7))) == 3
+    assert caplog.messages == ["finetune: 8/10 epochs, 16 s each, 32 s left", "finetune: 9/10 epochs, 16 s each, 16 s left"]

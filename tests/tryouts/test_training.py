@@ -34,6 +34,22 @@ def test_a_log_gets_sparse_lines_of_epochs(monkeypatch, caplog):
     assert caplog.messages == ["race: 20/40 epochs, 1.0/s, 20 s left"]
 
 
+def test_reused_epochs_and_tests_say_nothing_about_the_pace(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr("medtransfer.progress.time.monotonic", lambda: now[0])
+    progress = Progress("race", 40)
+    cells = [Training(CellName("sample", "unet", "simple", 1, "full", seed), 10, ()) for seed in range(4)]
+    with caplog.at_level("INFO", logger="medtransfer"):
+        progress.reuse(cells[:2])
+        now[0] = 20.0
+        progress.finish(cells[2], Outcome(DONE, "", 1.0))
+        progress.counts, now[0] = False, 40.0
+        progress.finish(cells[3], Outcome(DONE, "", 1.0))
+        progress.reuse(cells)
+    progress.close()
+    assert caplog.messages == ["race: 30/40 epochs, 0.5/s, 20 s left"]
+
+
 def test_tryouts_validate_on_one_fold(workplace, tiny_params):
     portion = {"finetune.size": 6, "finetune.folds": 2}
     with pytest.raises(InputError, match="expected finetune.fold, from 1 to 2, .* name a fold"):

@@ -12,7 +12,7 @@ from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, Epochs
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.progress import track
+from medtransfer.progress import track, track_within
 from medtransfer.records import input_channels
 from medtransfer.records.state import read_progress
 from medtransfer.seeds import derive_seed, seed_everything
@@ -118,7 +118,7 @@ class Trainer:
         # no attribute: it refers to the trainer, and a cycle would keep the model until Python looks for garbage
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         epochs = range(self.first, self.protocol.train_epochs + 1)
-        for epoch in track(epochs, label, len(epochs), "epochs"):
+        for epoch in track(epochs, label, self.protocol.train_epochs, "epochs", self.first - 1):
             if stops():
                 break
             values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard)
@@ -162,7 +162,8 @@ class Trainer:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
-        for step, (pixels, truth, _) in enumerate(self.epochs.batches(epoch), start=(epoch - 1) * steps):
+        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch}", steps, "batches")
+        for step, (pixels, truth, _) in enumerate(batches, start=(epoch - 1) * steps):
             lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)
             images = place_pixels(self.fabric, pixels, self.samples.mean, self.samples.std)

@@ -53,6 +53,7 @@ class Course:
     def test(self, winner: int, metric: Metric) -> float:
         """Test the models of the winner, which are those of the last rung; return their mean metric."""
         jobs = self._tests(winner)
+        self.tryouts.progress.counts = False
         self._train(jobs)
         results = [read_result(job.folder / "metrics.json").metrics[metric.name] for job in jobs]
         return sum(results) / len(results)

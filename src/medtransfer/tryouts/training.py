@@ -14,7 +14,7 @@ from medtransfer.grid.alone import Alone
 from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
-from medtransfer.grid.worker import DONE, Outcome
+from medtransfer.grid.worker import Outcome
 from medtransfer.progress import Lines, bar
 from medtransfer.records import CellName
 
@@ -75,23 +75,35 @@ class Training:
 
 
 class Progress:
-    """Counts epochs, on a bar where there is a terminal, in sparse lines elsewhere."""
+    """Counts epochs, on a bar where there is a terminal, in sparse lines elsewhere.
+
+    Attributes:
+        counts: whether the fine-tunings that end are trained; tests of trained models have no epochs.
+    """
 
     def __init__(self, stage: str, total: int) -> None:
         """Start; `total` is the number of epochs of the plan."""
-        self.stage = stage
+        self.stage, self.counts = stage, True
         self._bar = bar(total=total, desc=stage, unit="epochs", disable=None)
         self._lines, self._done = Lines(stage, "epochs"), 0
 
     def finish(self, job: Training, outcome: Outcome) -> None:
         """Count the epochs of a fine-tuning that is done."""
-        if outcome.status == "done":
+        if outcome.status != "done":
+            log.warning("%s: %s failed: %s", self.stage, job.name, outcome.reason)
+        elif self.counts:
             self._bar.update(job.epochs)
             self._done += job.epochs
             if self._bar.disable:
                 self._lines.show(self._done, self._bar.total)
-        else:
-            log.warning("%s: %s failed: %s", self.stage, job.name, outcome.reason)
+
+    def reuse(self, jobs: Sequence[Training]) -> None:
+        """Count the epochs of fine-tunings that were finished before, which say nothing about the pace."""
+        if self.counts:
+            epochs = sum(job.epochs for job in jobs)
+            self._bar.reuse(epochs)
+            self._done += epochs
+            self._lines.before += epochs
 
     def drop(self, job: Training) -> None:
         """Do nothing: no fine-tuning is dropped."""
@@ -141,8 +153,7 @@ class Tryouts:
         done, failed = _finished(self.params, jobs), dict[Runnable, str]()
         if done:
             log.info("%s: %d of %d fine-tunings are finished; reused", self.stage, len(done), len(jobs))
-        for job in done:
-            self.progress.finish(job, Outcome(DONE, "", 0.0))
+            self.progress.reuse(done)
         if waiting := [job for job in jobs if job not in done]:
             self._launcher = self._launcher or self._start()
             work(waiting, self._launcher, self.params.grid.retries, self.progress, set(), failed)
