@@ -36,7 +36,7 @@ def after_score(params: Params, folder: Path) -> str:
         return f"look at {folder / 'scores.png'}"
     epochs = ",".join(map(str, ScoreIndex.read(folder / "scores.json").epochs))
     command = f"medtransfer finetune --target {shlex.quote(section.target)} {series} --epoch {epochs}{repeated_options()}"
-    return f"look at {folder / 'scores.png'}\nnext: `{command}`, then `medtransfer report`"
+    return f"look at {folder / 'scores.png'}\nnext: `{command}`, then `medtransfer report{repeated_options()}`"
 
 
 def after_finetune(params: Params, cells: Sequence[CellName]) -> str:

@@ -47,7 +47,7 @@ def test_only_the_described_study_is_judged_and_the_rest_is_counted(workplace: P
     assert [pool.digests["protocol"] for pool in pools] == ["prot1"]
     assert left == [
         "8 fine-tunings are not of the study that the parameters describe: they differ in protocol; "
-        "`medtransfer report --all` judges them too"
+        "--all of `report` and `search` takes them too"
     ]
     both, left = collect(SETTING)
     assert (len(both), left) == (2, [])
@@ -68,7 +68,7 @@ def test_the_settings_in_which_other_fine_tunings_differ_are_named(workplace: Pa
 def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:
     add_dice()
     with pytest.raises(
-        InputError, match="of the study that the parameters describe, but all of the store differ in protocol.*report --all"
+        InputError, match="of the study that the parameters describe, but all of the store differ in protocol.*--all, which"
     ):
         collect(SETTING, described=Described("prot2"))
 

@@ -142,10 +142,10 @@ def _of_study(
     if not kept:
         raise InputError(
             f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
-            "`medtransfer finetune --study`, set the parameters as they were, or judge everything in the store with `medtransfer "
-            "report --all`"
+            "`medtransfer finetune --study`, set the parameters as they were, or take everything in the store with --all, "
+            "which `report` and `search` have"
         )
-    return kept, [f"{text}; `medtransfer report --all` judges them too"]
+    return kept, [f"{text}; --all of `report` and `search` takes them too"]
 
 
 def _settings(by_protocol: Mapping[str, StoredRun], described: Described) -> str:
