@@ -60,8 +60,10 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def format_dict(self) -> dict[str, Any]:
         """What is shown; the time left of jobs goes on between the end of one and of the next."""
         shown = super().format_dict
-        done, left = self.n - self.initial, (self.total or 0) - self.n
-        if not self._are_jobs or not self._last or done <= 0 or left <= 0:
+        if self.disable or not self._are_jobs or not self._last or not self.total:
+            return shown
+        done, left = self.n - self.initial, self.total - self.n
+        if done <= 0 or left <= 0:
             return shown
         pace = (self._last - self.start_t) / done
         seconds = max(left * pace - (self._time() - self._last), (left - 1) * pace, 1.0)
