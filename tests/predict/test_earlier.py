@@ -113,6 +113,27 @@ def test_a_prediction_of_nothing_leaves_the_tables_of_another_kind(
     assert files(tmp_path) == before and "classes.csv" in before
 
 
+@pytest.mark.parametrize("kind", ["masks", "labels"])
+def test_tables_of_replaced_predictions_do_not_stay_where_another_image_is_broken(
+    kind: str, pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted
+) -> None:
+    """Else they would be of other masks than those beside them."""
+    tables = {"classes.csv"} if kind == "masks" else {"labels.csv"}
+    predict([models[kind]], pictures)
+    before = files(tmp_path)
+    broken = pictures / "broken.png"
+    broken.write_bytes(next(pictures.glob("*.png")).read_bytes()[:60])
+    with pytest.raises(InputError):
+        predict([models[kind]], pictures)
+    assert files(tmp_path) == before >= tables  # nothing was replaced
+    with pytest.raises(InputError):
+        predict([models[kind]], pictures, force=True)
+    assert files(tmp_path) == before - tables
+    broken.unlink()
+    predict([models[kind]], pictures)
+    assert files(tmp_path) == before
+
+
 @pytest.mark.parametrize("when", ["before the new files", "after the new files", "after the removal"])
 def test_an_interrupted_replacement_is_completed(
     when: str, pictures: Path, tmp_path: Path, models: dict[str, Path], predict: Predicted, monkeypatch: pytest.MonkeyPatch

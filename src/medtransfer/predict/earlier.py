@@ -20,6 +20,7 @@ from medtransfer.records.finished import FILE
 
 log = logging.getLogger("medtransfer")
 CHANGED = "changed"  # folder of what was changed since it was predicted
+TABLES = {"mask": (CLASSES, PER_IMAGE, METRICS, FILE), "labels": (TABLE,)}  # by what a model predicts
 
 
 def reopen(job: Job, image: Image, files: Iterable[str], digests: Mapping[str, str]) -> set[str]:
@@ -103,10 +104,15 @@ def _move_aside(job: Job, name: str) -> None:
 
 def other_tables(job: Job) -> list[Path]:
     """Return the tables of the other kind of model, masks or labels, if the folder has predictions of one."""
-    kind, tables = ("mask", (CLASSES, PER_IMAGE, METRICS, FILE)) if job.of_images else ("labels", (TABLE,))
-    found = [path for name in tables if (path := job.out / name).exists()]
+    kind = "mask" if job.of_images else "labels"
+    found = [path for name in TABLES[kind] if (path := job.out / name).exists()]
     records = (job.out / "files").rglob("*.json") if found else ()
     return found if any(kind in outputs for outputs in map(_outputs, records)) else []
+
+
+def own_tables(job: Job) -> list[Path]:
+    """Return the tables of this kind of model, which say nothing any more once a prediction in them is replaced."""
+    return [job.out / name for name in TABLES["labels" if job.of_images else "mask"]]
 
 
 def _outputs(record: Path) -> Mapping[str, str]:

@@ -69,7 +69,7 @@ def load_models(job: Job, checkpoints: Path) -> list[Model]:
 
 def predict_images(
     job: Job, models: Sequence[Model], images: Sequence[Image], keys: Mapping[str, str], conversions: Conversions,
-    others: Sequence[Path] = (),
+    stale: Sequence[Path] = (),
 ) -> Iterator[Prediction | InputError]:  # fmt: skip
     """Predict images and write their files; yield the record of each, in their order, or why the image cannot be used.
 
@@ -79,12 +79,12 @@ def predict_images(
         images: the images.
         keys: digest of everything that the prediction of an image depends on, by its name.
         conversions: notes which images are coloured or transparent.
-        others: tables of another kind of model, which the first prediction of this one replaces.
+        stale: tables that say nothing any more once an image is predicted; they are written again when all are.
     """
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
         pending = deque[Future[Prediction]]()
         for image, stored in _read_ahead(reading, job, images, conversions):
-            pending.append(_complete(writing, job, models, image, keys[image.name], stored, others))
+            pending.append(_complete(writing, job, models, image, keys[image.name], stored, stale))
             while len(pending) > (0 if image.is_volume else 1):  # of volumes a single one is in memory
                 yield _outcome(pending.popleft())
         yield from map(_outcome, pending)
@@ -106,7 +106,7 @@ def _read_ahead(
 
 def _complete(
     writing: ThreadPoolExecutor, job: Job, models: Sequence[Model], image: Image, key: str, stored: Future[Stored],
-    others: Sequence[Path],
+    stale: Sequence[Path],
 ) -> Future[Prediction]:  # fmt: skip
     """Predict an image, and have its files written."""
     try:
@@ -115,7 +115,7 @@ def _complete(
         failed = Future[Prediction]()
         failed.set_exception(error)
         return failed
-    return writing.submit(_write, job, models, image, key, stored.result().pixels[0], predicted, others)
+    return writing.submit(_write, job, models, image, key, stored.result().pixels[0], predicted, stale)
 
 
 def _outcome(pending: Future[Prediction]) -> Prediction | InputError:
@@ -137,7 +137,7 @@ def _read(job: Job, image: Image, conversions: Conversions) -> Stored:
 
 
 def _write(
-    job: Job, models: Sequence[Model], image: Image, key: str, pixels: Pixels, predicted: Predicted, others: Sequence[Path]
+    job: Job, models: Sequence[Model], image: Image, key: str, pixels: Pixels, predicted: Predicted, stale: Sequence[Path]
 ) -> Prediction:  # fmt: skip
     """Write the files of an image, remove those of an earlier prediction that it has not, and write its record last."""
     begin = time.monotonic()
@@ -156,7 +156,7 @@ def _write(
     write_bytes(files[kind], content)
     if predicted.masks is not None and "overlay" in files:
         outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes, predicted.truth)
-    for table in others:  # while a record tells that they are ours
+    for table in stale:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
     remove_files(job, image, earlier, names.values())
     done = Prediction(

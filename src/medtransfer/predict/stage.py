@@ -10,7 +10,7 @@ from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.predict import labels
 from medtransfer.predict.channel_files import list_cases
-from medtransfer.predict.earlier import other_tables
+from medtransfer.predict.earlier import other_tables, own_tables
 from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, list_images, shared_limits
 from medtransfer.predict.job import Job
@@ -121,11 +121,12 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     with loading("predict"):
         from medtransfer.predict.one_image import load_models, predict_images
 
-    models, others = load_models(job, checkpoints), other_tables(job)
+    models = load_models(job, checkpoints)
     done, faults, conversions = dict(finished), list[str](), Conversions()
     unfinished = [image for image in images if image.name not in finished]
     earlier = {image.name for image in unfinished if job.record(image).exists()}
-    predicted = predict_images(job, models, unfinished, keys, conversions, others)
+    stale = [*other_tables(job), *(own_tables(job) if earlier else ())]
+    predicted = predict_images(job, models, unfinished, keys, conversions, stale)
     for each in track(predicted, "predict", len(unfinished), "images"):
         if isinstance(each, InputError):
             faults.append(str(each))
