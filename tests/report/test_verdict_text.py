@@ -9,7 +9,7 @@ from tests.analysis.test_judge import SAMPLING, pool
 from medtransfer.analysis.model import Analysis, Contrast, Evidence, Sampling, Summary
 from medtransfer.analysis.summary import analyse
 from medtransfer.metrics.comparison import Interval, Outcome
-from medtransfer.report import data_notes, glossary, verdict_text
+from medtransfer.report import data_notes, glossary, tables, verdict_text
 from medtransfer.report.format import between, epochs, number, probability, signed, spread
 from medtransfer.selectors.selectors import EQUAL_COST, SELECTORS
 from medtransfer.tasks import TASKS
@@ -76,6 +76,7 @@ def test_too_few_pretrainings_are_said_to_decide_nothing(small: Analysis):
         f"keeps 82.2 %. Which is better could not have been decided: the difference is −7.6 points, but w{few}"
     )
     assert f"W{few}" in verdict_text.weaknesses(found)
+    assert tables.brief(found).count(few) == 1
     assert not any(text.startswith("Choosing by") for text in verdict_text.particulars(found))  # no comparison can be told
 
 

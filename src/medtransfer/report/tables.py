@@ -181,7 +181,9 @@ def markdown(analysis: Analysis, title: str) -> str:
 
 def brief(analysis: Analysis) -> str:
     """Format the text for the terminal: the verdict, what weakens it, and one small table."""
-    parts = [verdict_text.verdict(analysis), *_bullets([*analysis.warnings, *verdict_text.weaknesses(analysis)])]
+    verdict = verdict_text.verdict(analysis)
+    weaknesses = [text for text in verdict_text.weaknesses(analysis) if text[1:] not in verdict]  # which has said the others
+    parts = [verdict, *_bullets([*analysis.warnings, *weaknesses])]
     rows = [
         {
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst": s.min_tis,
