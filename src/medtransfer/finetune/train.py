@@ -29,6 +29,7 @@ from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
 from medtransfer.finetune.validation import LOSS_CURVE, RECORDED, Validation
 from medtransfer.metrics.evaluation import Evaluation
+from medtransfer.progress import status
 from medtransfer.records import (
     INTERVALS,
     MODEL_FILE,
@@ -256,7 +257,8 @@ def _test_curve(
 def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, float]:
     """Evaluate on the samples of `protocol.evaluate`; write weights, values per sample and overlays, and return the metrics."""
     samples = tuning.samples(tuning.protocol.evaluate, ten_crop=tuning.protocol.ten_crop)
-    evaluation = _evaluate(tuning, fabric, model, samples)
+    with status(f"finetune: evaluating the {tuning.protocol.evaluate} samples"):
+        evaluation = _evaluate(tuning, fabric, model, samples)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
     for file in (weights, tuning.folder / MODEL_FILE):
         file.unlink(missing_ok=True)

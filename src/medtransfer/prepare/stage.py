@@ -23,7 +23,7 @@ from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_s
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
-from medtransfer.progress import track
+from medtransfer.progress import status, track
 from medtransfer.records import (
     IMAGE_TASKS,
     IMAGES_FILE,
@@ -128,9 +128,10 @@ def prepare(
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
                 image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore, regions=dict(scan.regions),
             ).write(partial / TARGET_FILE)  # fmt: skip
-            from medtransfer.prepare.preview import draw_preview  # loads torch and matplotlib
+            with status("prepare: drawing the preview"):
+                from medtransfer.prepare.preview import draw_preview  # loads torch and matplotlib
 
-            draw_preview(PreparedTarget.open(partial), partial / "preview.png")
+                draw_preview(PreparedTarget.open(partial), partial / "preview.png")
             if definition is not None:
                 (partial / DEFINITION).write_text(definition, encoding="utf-8")
         if moved := sum(item.split not in (None, name) for item, name in zip(rows.items, splits, strict=True)):
