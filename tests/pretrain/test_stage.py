@@ -169,6 +169,22 @@ def test_an_interrupted_publication_is_not_trained_again(finished, workplace, ti
     assert len(runs()) == 1
 
 
+def test_a_state_that_a_kill_after_the_end_left_is_removed(workplace, tiny_params):
+    unlink = Path.unlink
+
+    def stop(path, missing_ok=False):
+        if path == STATE:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", stop)
+        study.pretrain(tiny_params())
+    assert STATE.exists() and len(runs()) == 1
+    study.pretrain(tiny_params())
+    assert not STATE.exists() and set(weights()) == set(EPOCHS)
+
+
 def test_a_state_of_other_settings_is_not_resumed(workplace, tiny_params):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=True)

@@ -32,6 +32,8 @@ def reuse(checkpoints: CheckpointFolder, cell: str) -> bool:
                     f"expected whole checkpoints in {checkpoints.path}, but that of epoch {lost[0]} is cut off or gone, in the "
                     "tracking store too; --force makes them again"
                 )
+        if checkpoints.state.exists() and checkpoints.complete and not tracking.is_looking_up():
+            checkpoints.state.unlink()  # which a process left that was killed after it had published
 
     found = tracking.reused("pretrain", checkpoints.path.name, cell, restore)
     if not found:
