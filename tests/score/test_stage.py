@@ -257,12 +257,16 @@ def test_files_of_the_users_own_stay_though_they_are_named_alike(copy, tiny_para
     assert [path.read_text() for path in mine] == ["mine"] * 3
 
 
-def test_the_indicators_that_are_asked_for_come_first(copy, tiny_params, brightness):
+def test_the_indicators_that_are_asked_for_come_first(copy, tiny_params, brightness, monkeypatch):
     again(tiny_params, **BOTH)
     again(tiny_params, indicators=["brightness"])
     assert shown(FOLDER).splitlines()[0].split("|")[1:4] == [" epoch ", " source accuracy ", " brightness "]
     assert after_score(tiny_params(CHOSEN), FOLDER).endswith(
         "`medtransfer finetune --target sample --encoder unet --origin simple --epoch 0,1,2`, then `medtransfer report`"
+    )
+    monkeypatch.setattr("medtransfer.next_steps.repeated_options", lambda: " --params my.yaml")
+    assert after_score(tiny_params(CHOSEN), FOLDER).endswith(
+        " --epoch 0,1,2 --params my.yaml`, then `medtransfer report --params my.yaml`"
     )
 
 

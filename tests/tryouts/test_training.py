@@ -21,31 +21,36 @@ def test_the_warm_up_is_shortened_with_the_schedule(epochs, warmup, tiny_params,
     assert (section.train_epochs, section.warmup, section.evaluate, cells) == (epochs, warmup, "validation", [cell])
 
 
-def test_a_log_gets_sparse_lines_of_epochs(monkeypatch, caplog):
-    now = [0.0]
-    monkeypatch.setattr("medtransfer.progress.time.monotonic", lambda: now[0])
+CELLS = [Training(CellName("sample", "unet", "simple", 1, "full", seed), 10, ()) for seed in range(4)]
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """A stopped clock; a test moves its only entry."""
+    clock = [0.0]
+    monkeypatch.setattr("medtransfer.progress.time.monotonic", lambda: clock[0])
+    return clock
+
+
+def test_a_log_gets_sparse_lines_of_epochs(now, caplog):
     progress = Progress("race", 40)
-    cells = [Training(CellName("sample", "unet", "simple", 1, "full", seed), 10, ()) for seed in range(4)]
     with caplog.at_level("INFO", logger="medtransfer"):
-        for cell, seconds in zip(cells, (1.0, 20.0, 21.0, 40.0), strict=True):
+        for cell, seconds in zip(CELLS, (1.0, 20.0, 21.0, 40.0), strict=True):
             now[0] = seconds
             progress.finish(cell, Outcome(DONE, "", 1.0))
     progress.close()
     assert caplog.messages == ["race: 20/40 epochs, 1.0/s, 20 s left"]
 
 
-def test_reused_epochs_and_tests_say_nothing_about_the_pace(monkeypatch, caplog):
-    now = [0.0]
-    monkeypatch.setattr("medtransfer.progress.time.monotonic", lambda: now[0])
+def test_reused_epochs_and_tests_say_nothing_about_the_pace(now, caplog):
     progress = Progress("race", 40)
-    cells = [Training(CellName("sample", "unet", "simple", 1, "full", seed), 10, ()) for seed in range(4)]
     with caplog.at_level("INFO", logger="medtransfer"):
-        progress.reuse(cells[:2])
+        progress.reuse(CELLS[:2])
         now[0] = 20.0
-        progress.finish(cells[2], Outcome(DONE, "", 1.0))
+        progress.finish(CELLS[2], Outcome(DONE, "", 1.0))
         progress.counts, now[0] = False, 40.0
-        progress.finish(cells[3], Outcome(DONE, "", 1.0))
-        progress.reuse(cells)
+        progress.finish(CELLS[3], Outcome(DONE, "", 1.0))
+        progress.reuse(CELLS)
     progress.close()
     assert caplog.messages == ["race: 30/40 epochs, 0.5/s, 20 s left"]
 

@@ -56,7 +56,7 @@ def draw(pools: Sequence[Pool], sampling: Sampling, folder: Path | None = None) 
     Args:
         pools: the pools.
         sampling: how draws are made.
-        folder: local folder of the files; None for that of the score run in the store, to which a connection is made.
+        folder: local folder of the files; None for that of the score run, which is looked up in the store.
 
     Returns:
         Of each pool the draws, None if it has no scores, or why its distances cannot be read.
