@@ -2,7 +2,7 @@
 
 import pytest
 
-from medtransfer.wording import are, counted
+from medtransfer.wording import are, counted, duration
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,14 @@ from medtransfer.wording import are, counted
 )
 def test_one_thing_is_singular(number: int, things: str, sentence: str) -> None:
     assert (counted(number, "cell"), are(number, "cell")) == (things, sentence)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"), (89, "89 s"), (90, "2 min"), (720, "12 min"), (5399, "90 min"), (5400, "1.5 h"), (9000, "2.5 h"),
+        (35990, "10.0 h"), (108000, "30 h"),
+    ],
+)  # fmt: skip
+def test_a_time_has_two_digits_or_so(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

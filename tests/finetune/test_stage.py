@@ -26,7 +26,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import _note_empty_predictions, _note_poor_labels, run
+from medtransfer.finetune.stage import _note_empty_predictions, _note_poor_labels, _note_time, run
 from medtransfer.finetune.train import build_model
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
@@ -153,6 +153,19 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert (tuned.task, tuned.primary, tuned.per_sample) == ("segmentation", "dice", "per_image.csv")
     assert len(rows) == 10
     assert {"image", "group", "dice", "hd95", "dice_class_1", "tp_class_3"} <= rows[0].keys()
+
+
+def test_cells_say_how_long_the_rest_takes(inputs, finetune, tiny_params, caplog):
+    """Reused cells say nothing, and count for nothing."""
+    finetune(wanted(seed=1), {"overlays": 0})
+    caplog.clear()
+    caplog.set_level(logging.INFO, "medtransfer")
+    section = tiny_params({"finetune.overlays": 0}).finetune
+    run(section, [wanted(seed=seed) for seed in (1, 2, 3)], CHECKPOINTS, PREPARED)
+    second, third = [line for line in caplog.messages if ": Dice " in line]
+    assert re.match(r"finetune 2/3 .*; the rest takes about \d+ s$", second)
+    assert third.startswith("finetune 3/3") and "the rest" not in third
+    assert _note_time([200.0, 400.0], 3) == "; the rest takes about 15 min" and not _note_time([], 3) + _note_time([200.0], 0)
 
 
 def test_a_target_with_regions_is_judged_by_their_mean(tuned, finetune, caplog):

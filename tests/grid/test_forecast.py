@@ -13,6 +13,7 @@ from medtransfer.analysis.evidence import relative_spread
 from medtransfer.analysis.pool import Pool
 from medtransfer.cli import cli
 from medtransfer.config import Params
+from medtransfer.environment import machine
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.forecast import forecast
@@ -38,6 +39,26 @@ def test_jobs_are_counted(workplace: Path, tiny_params: Make) -> None:
     assert "1 pretraining: unet-simple. 1 target: sample." in text
     assert "takes at least 6 pretrainings or targets, and there are 1 pretraining and 1 target." in text
     assert "With 2 seeds" in text
+
+
+@pytest.mark.parametrize(("workers", "words"), [(1, "1 local worker"), (2, "2 local workers")])
+def test_a_plan_says_of_what_the_end_is_unknown(workers: int, words: str, workplace: Path, tiny_params: Make) -> None:
+    text = f"\n\nStarted now on {words}: the end is unknown until the first preparation, pretraining, scoring and fine-tuning have"
+    assert text in forecast(tiny_params({"grid.workers": workers}))
+
+
+def test_a_plan_says_when_it_would_end(workplace: Path, tiny_params: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen fine-tunings of ten minutes are left, which take 80 minutes on two workers."""
+    params, ends = tiny_params({"grid.workers": 2}), []
+    monkeypatch.setattr("medtransfer.grid.forecast.find_reused", lambda params, jobs: {job for job in jobs if not job.cell})
+    monkeypatch.setattr("medtransfer.grid.forecast.describe_end", lambda left, now: ends.append(left) or "ends in time")
+    for mode in params.study.modes:
+        fields = {"target": "sample", "encoder": "unet", "mode": mode, "protocol": Protocol.of(params.finetune).key}
+        tags = {"seconds": "600.0", "machine": machine()}
+        record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5}, {}, tags)
+        tracking.write_runs("finetune", [record], "runs")
+    assert "Started now on 2 local workers: ends in time.\n" in forecast(params)
+    assert 0.25 * 4800 < ends[0].low < 4800 < ends[0].high < 2 * 4800 and not ends[0].unknown
 
 
 def test_a_plan_refuses_the_resources_that_the_run_would(workplace: Path, tiny_params: Make) -> None:

@@ -45,7 +45,8 @@ def test_what_is_asked_before_any_job_runs(name: str, params: Params) -> None:
     kind, jobs = LAUNCHERS[name], plan(params)
     assert isinstance(kind, LauncherKind) and {type(kind.here), type(kind.queues)} == {bool}
     kind.check(params, jobs, "cpu")
-    assert kind.is_single(params, 1, jobs, "cpu") == kind.here
+    assert kind.is_single(params, 1, jobs, "cpu") == kind.here and not kind.is_single(params, 2, jobs, "cpu")
+    assert kind.at_once(params, 2, jobs, "cpu") == (dict.fromkeys((job.kind for job in jobs), 2) if kind.here else {})
     scripts = kind.write_scripts(params, jobs, Path(params.grid.out))
     assert all(path.is_relative_to(params.grid.out) and path.is_file() for path in scripts)
 

@@ -1,9 +1,11 @@
 """Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
@@ -18,6 +20,7 @@ from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
+from medtransfer.wording import duration
 
 log = logging.getLogger("medtransfer")
 ALIKE = 0.95  # share of the images that are called the same from which it is said
@@ -38,11 +41,13 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
         The results, in the order of `cells`.
     """
     tunings = _prepare(section, list(cells), checkpoints, prepared)
-    results = []
+    results, spent = list[Result](), list[float]()
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
         for number, tuning in enumerate(tunings, start=1):
+            begin = time.monotonic()
             result, reused = complete(tuning, force)
+            spent += [] if reused else [time.monotonic() - begin]
             metric = tuning.task.primary
             if tuning.task.linear:
                 classes = tuning.task.weighted(tuning.class_names)
@@ -51,12 +56,18 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
                 note, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
                 log.log(
-                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s", number, len(tunings),
+                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
                     tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
                     result.metrics[metric.name], _note_regions(tuning.target.info.regions), note,
+                    _note_time(spent, len(tunings) - number),
                 )  # fmt: skip
             results.append(result)
     return results
+
+
+def _note_time(spent: Sequence[float], left: int) -> str:
+    """Return a clause about the time that the cells left take, by the seconds that others took."""
+    return f"; the rest takes about {duration(left * fmean(spent))}" if spent and left else ""
 
 
 def _note_regions(regions: Collection[str]) -> str:

@@ -1,7 +1,8 @@
 """What a study takes and what it could distinguish, said before anything runs."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,9 +13,11 @@ from medtransfer.analysis.pool import PORTION, Pool, portion_of
 from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.grid.estimate import Durations, Kind, read_earlier
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.kept import disk_use
 from medtransfer.grid.launcher import LauncherKind
+from medtransfer.grid.progress import describe_end
 from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
@@ -36,12 +39,13 @@ def forecast(params: Params) -> str:
     tracking.require_experiments(())  # a store that cannot be reached is an error before any work
     jobs, pools = plan(params), _results(params)
     reused = find_reused(params, jobs)
-    _check(params, [job for job in jobs if job not in reused])
+    to_do = [job for job in jobs if job not in reused]
+    _check(params, to_do)
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
     counts = Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
-    parts = [table, _series(params), describe_reuse(jobs, reused), disk_use(params, jobs), *_scripts(params, jobs, reused)]
-    return "\n\n".join([*parts, _clusters(params), _gaps(params, pools)])
+    parts = [table, _series(params), describe_reuse(jobs, reused), *_end(params, to_do), disk_use(params, jobs)]
+    return "\n\n".join([*parts, *_scripts(params, to_do), _clusters(params), _gaps(params, pools)])
 
 
 def _check(params: Params, to_do: Sequence[Job]) -> None:
@@ -51,10 +55,21 @@ def _check(params: Params, to_do: Sequence[Job]) -> None:
         kind.check(params, to_do, params.finetune.accelerator)
 
 
-def _scripts(params: Params, jobs: Sequence[Job], reused: Collection[Job]) -> list[str]:
+def _end(params: Params, to_do: Sequence[Job]) -> list[str]:
+    """Say when the study would end on this machine, as far as the durations of earlier fine-tunings tell."""
+    kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+    at_once = kind.at_once(params, params.grid.workers, to_do, params.finetune.accelerator)
+    if not at_once:
+        return []
+    left = Durations(read_earlier(params, to_do)).remaining(Counter(map(Kind.of, to_do)), at_once)
+    workers = counted(int(max(at_once.values())), f"{params.grid.launcher} worker")
+    return [f"Started now on {workers}: {describe_end(left, datetime.now())}."]
+
+
+def _scripts(params: Params, to_do: Sequence[Job]) -> list[str]:
     """Write the scripts that the launcher would submit, and name them."""
     kind: LauncherKind = LAUNCHERS[params.grid.launcher]
-    scripts = kind.write_scripts(params, [job for job in jobs if job not in reused], Path(params.grid.out))
+    scripts = kind.write_scripts(params, to_do, Path(params.grid.out))
     return ["\n".join(["Scripts for sbatch, in their order:", *map(str, scripts)])] if scripts else []
 
 

@@ -85,9 +85,13 @@ class LauncherKind(ABC):
             InputError: a job takes more than there is.
         """
 
+    def at_once(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> dict[str, float]:
+        """Return how many jobs of each kind of `jobs` would run at once; by default nothing, since only a cluster knows."""
+        return {}
+
     def is_single(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> bool:
-        """Return whether one worker would run all jobs, which this process then does itself; by default False."""
-        return False
+        """Return whether one worker would run all jobs, which this process then does itself."""
+        return set(self.at_once(params, workers, jobs, accelerator).values()) == {1}
 
     def write_scripts(self, params: Params, jobs: Sequence[Runnable], folder: Path) -> list[Path]:
         """Write the scripts that would be submitted for the jobs, for a plan; by default none."""

@@ -102,14 +102,26 @@ class Local(LauncherKind):
         if are_counted(params):
             _check(params, jobs, usable_gpus(accelerator))
 
-    def is_single(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> bool:
-        """Return whether there is room for one worker only; see `LauncherKind`."""
-        return count_workers(params, workers, jobs, usable_gpus(accelerator)) == 1
+    def at_once(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> dict[str, float]:
+        """Return how many jobs of each kind would run at once; see `LauncherKind`."""
+        gpus = usable_gpus(accelerator)
+        most, machine = count_workers(params, workers, jobs, gpus), _counted_machine(params, gpus)
+        return {job.kind: _at_once(params, most, machine, job) for job in reversed(jobs)}
 
 
 def _check(params: Params, jobs: Sequence[Runnable], gpus: Sequence[str]) -> None:
-    if are_counted(params):
-        Machine.here(gpus).check(params, jobs)
+    if machine := _counted_machine(params, gpus):
+        machine.check(params, jobs)
+
+
+def _counted_machine(params: Params, gpus: Sequence[str]) -> Machine | None:
+    """Return this machine; None where the resources of jobs are not counted."""
+    return Machine.here(gpus) if are_counted(params) else None
+
+
+def _at_once(params: Params, workers: int, machine: Machine | None, job: Runnable) -> float:
+    """Return how many such jobs run at once on local workers."""
+    return workers if machine is None else min(workers, machine.at_once(share_of(params, job, bool(machine.gpus))))
 
 
 @dataclass
@@ -141,7 +153,7 @@ class LocalLauncher:
         self.params, self.gpus, self.logs = params, gpus, logs
         logs.mkdir(parents=True, exist_ok=True)
         self.threads = _count_threads(params, workers, gpus)
-        self.machine = Machine.here(gpus) if are_counted(params) else None
+        self.machine = _counted_machine(params, gpus)
         self.running: dict[Runnable, tuple[Share, tuple[str, ...]]] = {}
         self.processes = [self._start(number, *self._usual(number)) for number in range(workers)]
 
@@ -152,9 +164,7 @@ class LocalLauncher:
 
     def at_once(self, job: Runnable) -> float:
         """Return how many such jobs run at once."""
-        if self.machine is None:
-            return self.workers
-        return min(self.workers, self.machine.at_once(share_of(self.params, job, bool(self.gpus))))
+        return _at_once(self.params, self.workers, self.machine, job)
 
     def has_room(self, job: Runnable) -> bool:
         """Return whether a process is free and, where they are counted, the resources of a job are."""
