@@ -26,7 +26,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import _note_empty_predictions, _note_poor_labels, _note_time, run
+from medtransfer.finetune.stage import _note_poor_labels, _note_poor_masks, _note_time, run
 from medtransfer.finetune.train import build_model
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
@@ -42,6 +42,7 @@ pytestmark = pytest.mark.long
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "model.json", "metrics.json", "per_image.csv", "overlays.png"}
+DICE = TASKS["segmentation"].primary
 TRAINED = [name for name, mode in MODES.items() if not mode.on_features and not mode.decoder_transferred]
 
 
@@ -143,7 +144,7 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert {"dice", "jaccard", "mcc", "precision", "sensitivity", "specificity"} <= names
     per_class = {f"{name}_class_{c}" for name in names for c in (1, 2, 3)}
     pooled = {f"{name}_per_{case}" for name in ("dice", "jaccard") for case in ("image", "patient")}
-    counts = {"test_images", "test_images_truly_empty", "test_images_predicted_empty"}
+    counts = {"test_images", "test_images_truly_empty", "test_images_predicted_empty", "test_constant_dice"}
     assert tuned.metrics.keys() == names | per_class | pooled | counts
     assert {name: len(curve) for name, curve in tuned.curves.items()} == {"train_loss": 2, "lr": 2}
     assert tuned.curves["lr"] == pytest.approx([0.05 * (1 - 2 / 6) ** 0.9, 0.05 * (1 - 5 / 6) ** 0.9])  # 3 steps an epoch
@@ -256,10 +257,19 @@ def test_a_model_that_predicts_no_foreground_is_named(finetune, monkeypatch, cap
     ("images", "empty", "true", "alarming"), [(50, 47, 47, False), (50, 49, 47, True), (10, 5, 0, False), (10, 6, 0, True)]
 )
 def test_images_that_show_nothing_are_no_alarm(images, empty, true, alarming):
-    counts = {"test_images": images, "test_images_predicted_empty": empty, "test_images_truly_empty": true}
-    clause, alarm = _note_empty_predictions(counts)
+    counts = {"test_images": images, "test_images_predicted_empty": empty, "test_images_truly_empty": true, "dice": 0.1}
+    clause, alarm = _note_poor_masks(counts, DICE)
     assert f"{empty} of {images} test images" in clause and alarm == alarming
     assert (f"({true} show none)" in clause) == bool(true)
+
+
+@pytest.mark.parametrize(("dice", "alarming"), [(0.2, True), (0.25, True), (0.2501, False)])
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_model_no_better_than_a_constant_mask_is_named(split, dice, alarming):
+    metrics = {"dice": dice, f"{split}_constant_dice": 0.25, f"{split}_images": 10, f"{split}_images_truly_empty": 2}
+    clause, alarm = _note_poor_masks(metrics, DICE, split)
+    assert alarm == alarming
+    assert clause.startswith(", no better than the same label in every pixel (0.2500); raise ") == alarming == bool(clause)
 
 
 @pytest.mark.parametrize("mode", TRAINED)

@@ -197,6 +197,24 @@ def test_regions_are_unions_of_classes_and_means_are_over_them():
     }
 
 
+@pytest.mark.parametrize(("classes", "regions"), [(1, None), (3, None), (3, REGIONS), (3, {"core": [2, 3], "rim": [1]})])
+def test_the_best_constant_mask_is_that_of_an_evaluated_one(classes, regions):
+    """Every mask of one label is evaluated like a prediction; pixels to ignore, and a class that no image shows, count, too."""
+    probabilities, truth = data(classes)
+    truth[0, :2] = 255
+    truth[truth == 2] = 0
+    values = []
+    for label in range(classes + 1):
+        constant = torch.zeros_like(probabilities)
+        constant[:, max(label - (classes == 1), 0)] = float(classes > 1 or label)
+        evaluation = SegmentationEvaluation(classes, list("abc")[:classes], regions=regions, light=True)
+        evaluation.update(constant, truth, [f"image {i}" for i in range(6)], GROUPS)
+        result = evaluation.compute()
+        values.append(result.metrics["dice"])
+    assert result.constant == pytest.approx(max(values)) and len(set(values)) > 1
+    assert evaluate(probabilities, torch.full_like(truth, 1), classes).constant == pytest.approx(1.0)
+
+
 def test_evaluations_with_regions_merge_and_only_with_their_like():
     probabilities, truth = data(3)
     images = [f"image {i}" for i in range(6)]

@@ -177,6 +177,20 @@ def test_fine_tunings_that_learned_nothing_are_counted(make: Make):
     ]
 
 
+@pytest.mark.parametrize(("above", "said"), [(0.0, True), (0.001, False)])
+def test_configurations_no_better_than_a_constant_mask_are_counted(make: Make, above: float, said: bool):
+    whole = make(11, 5)
+    first = whole.judged[0]
+    best = max(first.pool.means.values())
+    pool = replace(first.pool, constant=best - above)
+    texts = verdict_text.weaknesses(replace(whole, judged=(replace(first, pool=pool), *whole.judged[1:])))
+    sentence = (
+        "In 1 of 11 judged configurations no checkpoint has a higher mean Dice than a mask with the same label in every pixel, "
+        f"such as {best:.3f} against {best:.3f}: train for more epochs or at another learning rate, and look at the labels."
+    )
+    assert texts == [sentence] * said
+
+
 def test_configurations_without_robustness_are_counted(make: Make):
     whole = make(11, 5)
     first = whole.judged[0]

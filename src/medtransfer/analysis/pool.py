@@ -1,5 +1,6 @@
 """Candidates that are compared on one target: their outcomes by seed, and their scores."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ class Pool:
         seedless: whether the results of further seeds were left out, which are equal, as of a head that is solved for.
         blind: whether no model of any candidate predicts foreground in any test image.
         blank: number of fine-tunings whose model predicts no foreground in any test image.
+        constant: metric of the best prediction that is the same in every pixel; minus infinity where it is not known.
         unfit: candidates whose score is not finite or not defined for some images, by score, with the reason; it is left out.
         other_targets: number of other targets that the score `history` rests on.
         label: distinguishes pools with the same fields.
@@ -88,6 +90,7 @@ class Pool:
     seedless: bool = False
     blind: bool = False
     blank: int = 0
+    constant: float = -math.inf
     unfit: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     other_targets: int = 0
     label: str = ""

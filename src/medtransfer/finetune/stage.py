@@ -1,6 +1,7 @@
 """Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
+import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -53,7 +54,7 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
                 classes = tuning.task.weighted(tuning.class_names)
                 note, alarming = _note_poor_labels(result.metrics, metric, classes, tuning.protocol.evaluate)
             else:
-                note, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
+                note, alarming = _note_poor_masks(result.metrics, metric, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
                 log.log(
                     logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
@@ -87,15 +88,19 @@ def _note_poor_labels(
     return (f"{''.join(clauses)}; {REMEDY}", True) if clauses else ("", False)
 
 
-def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -> tuple[str, bool]:
-    """Return a clause about images where no foreground is predicted, and whether most that show some are among them."""
+def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = "test") -> tuple[str, bool]:
+    """Return a clause about masks without foreground, and about those no better than a constant one, and whether to warn.
+
+    No foreground is worth a warning where most images that show some are among those without.
+    """
     images, empty, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
-    if not empty:
-        return "", False
-    clause = f", predicts no foreground in {empty} of {images} {split} images" + (f" ({true} show none)" if true else "")
-    if 2 * (empty - true) <= images - true:
-        return clause, False
-    return f"{clause}; {REMEDY}", True
+    clause = f", predicts no foreground in {empty} of {images} {split} images" if empty else ""
+    clause += f" ({true} show none)" if empty and true else ""
+    constant = metrics.get(f"{split}_constant_{metric.name}", -math.inf)
+    if poor := metrics[metric.name] <= constant:
+        clause = f", no better than the same label in every pixel ({constant:.4f}){clause}"
+    alarming = poor or 2 * (empty - true) > images - true
+    return f"{clause}; {REMEDY}" if alarming else clause, alarming
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:

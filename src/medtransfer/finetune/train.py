@@ -287,7 +287,10 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
         train = tuning.target.samples("train")
         different = len(set(tuning.target.drawn or range(len(train))))
         counts |= {"train_images": different, "train_repeats": len(train) - different}
-    return {name: float(count) for name, count in counts.items()}
+    metrics = {name: float(count) for name, count in counts.items()}
+    if evaluation.constant is not None:
+        metrics[f"{tuning.protocol.evaluate}_constant_{tuning.task.primary.name}"] = evaluation.constant
+    return metrics
 
 
 def _evaluate(

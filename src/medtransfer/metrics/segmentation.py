@@ -167,7 +167,14 @@ class SegmentationEvaluation:
         for name in PER_CASE:
             for case, pooled in cases.items():
                 metrics[f"{name}_per_{case}"] = float(OVERLAP[name](pooled)[:, self._averaged].mean())
-        return Evaluation(metrics, self._rows(counts, distances, lengths))
+        return Evaluation(metrics, self._rows(counts, distances, lengths), constant=self._constant(counts.sum()))
+
+    def _constant(self, counts: Counts) -> float:
+        """Return the highest Dice of masks that have the same label in every pixel of every image, from the pooled counts."""
+        true, false = counts.tp + counts.fn, counts.fp + counts.tn
+        has = np.array([[label in labels for labels in self._unions] for label in range(self.classes + 1)])
+        masks = Counts(*(np.where(has, some, 0) for some in (true, false)), *(np.where(has, 0, some) for some in (true, false)))
+        return float(OVERLAP["dice"](masks)[:, self._averaged].mean(axis=1).max())
 
     def _rows(
         self, counts: Counts, distances: NDArray[np.float64] | None, lengths: NDArray[np.float64] | None

@@ -191,6 +191,13 @@ def weaknesses(analysis: Analysis) -> list[str]:
             f"{'predicts' if blank == 1 else 'predict'} no foreground in any test image: train for more epochs or at another "
             "learning rate, and look at the labels."
         )
+    if poor := [pool.pool for pool in judged if max(pool.pool.means.values()) <= pool.pool.constant]:
+        best, constant = max((max(pool.means.values()), pool.constant) for pool in poor)
+        texts.append(
+            f"In {len(poor)} of {len(judged)} judged configurations no checkpoint has a higher mean "
+            f"{shared_label(pool.metric for pool in poor)} than a mask with the same label in every pixel, such as {best:.3f} "
+            f"against {constant:.3f}: train for more epochs or at another learning rate, and look at the labels."
+        )
     partial = {pool.pool.loaded for pool in judged if pool.pool.loaded}
     if partial:
         texts.append(f"Some weights were loaded in part only, and the rest is random: {'; '.join(sorted(partial))}.")
