@@ -1,5 +1,7 @@
 """What a guard decides and says, from invented scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,14 @@ def test_the_best_of_several_better_ones_is_chosen_and_intervals_widen():
     alone, both = make(EPOCHS["better"]), make(EPOCHS["better"], [0.8, 0.81, 0.82])
     assert both.choice == 6 and "the intervals hold together" in "\n".join(verdict(both))
     assert both.interval(5)[0] < alone.interval(5)[0] and both.interval(5)[1] > alone.interval(5)[1]
+
+
+@pytest.mark.parametrize(("constant", "said"), [(0.7, False), (0.9, True)])
+def test_models_no_better_than_the_same_label_everywhere_are_named(constant, said):
+    guard = make(EPOCHS["better"])
+    guard = replace(guard, scores=replace(guard.scores, constant=constant))
+    assert guard.compared(5) == "better"
+    assert ("Neither is better than the same label in every pixel (0.900)." in verdict(guard)[0]) == said
 
 
 def test_models_that_learned_nothing_decide_nothing():

@@ -231,6 +231,18 @@ def test_nobody_wins_who_learned_nothing(raced, inputs, tiny_params, monkeypatch
     assert race.least == 0.0 and "wins: validation" in verdict(race)[0]
 
 
+def test_a_winner_no_better_than_the_same_label_everywhere_is_named(raced, inputs, tiny_params, monkeypatch):
+    """The validation masks decide what a constant mask reaches; it is put above the winner."""
+    monkeypatch.chdir(inputs)
+    race = ended(tiny_params(CHOSEN))
+    assert 0 < race.last.scores.constant < 1
+    heat = replace(race.last, scores=replace(race.last.scores, constant=0.999))
+    said = verdict(replace(race, heats=[*race.heats[:-1], heat]))[0]
+    assert "wins: validation" in said and said.endswith(
+        "No model of the last rung is better than the same label in every pixel (0.999)."
+    )
+
+
 def test_the_function_races_what_it_is_told_to(raced, inputs, tiny_params, monkeypatch):
     """The params are those of the command; the race ended before, so that nothing is trained."""
     given: list[dict[str, object]] = []

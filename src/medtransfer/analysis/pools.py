@@ -33,7 +33,6 @@ UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason,
 MOST_PROTOCOLS = 3  # that a message tells the settings of
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
-CONSTANT = "test_constant_{}"  # metric of a fine-tuning on masks, by the primary metric
 
 
 def collect(
@@ -78,19 +77,10 @@ PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS, and the portion
 
 def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
-    metrics = {task.primary.name for task in TASKS.values()}
+    primary = {task.primary.name: task.primary for task in TASKS.values()}
+    metrics = [*primary, *map(VALIDATION.format, primary), *(metric.constant("test") for metric in primary.values())]
     newest: dict[str, StoredRun] = {}
-    read = (
-        *TUNED,
-        *PORTION,
-        "select",
-        *metrics,
-        *map(VALIDATION.format, metrics),
-        *map(CONSTANT.format, metrics),
-        IMAGES,
-        EMPTY,
-        EVALUATED,
-    )
+    read = (*TUNED, *PORTION, "select", *metrics, IMAGES, EMPTY, EVALUATED)
     for run in tracking.read_runs("finetune", only=read):  # newest first
         if is_tested(run):
             newest.setdefault(run.tags[tracking.CELL], run)
@@ -253,13 +243,14 @@ def _pool(
     scores = scored.get("scores", {})
     candidates = tuned.union(*scores.values(), *scored.get("unfit", {}).values())
     blank = sum(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs)
-    constant = max(run.metrics.get(CONSTANT.format(run.params["primary"]), -math.inf) for run in runs)
+    metric = _primary(runs[0].params["primary"])
+    constant = max(run.metrics.get(metric.constant("test"), -math.inf) for run in runs)
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in (*FIELDS, "size", "fold") if params[name]},
         {name: params[name] for name in DIGESTS}, outcome,
-        candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
-        validation=_validation(by_cell, runs[0].params["primary"]), fine_tunings={cell: run.id for cell, run in by_cell.items()},
+        candidates=tuple(sorted(candidates)), metric=metric, runs=tuple(ids),
+        validation=_validation(by_cell, metric.name), fine_tunings={cell: run.id for cell, run in by_cell.items()},
         seedless=seedless, blind=blank == len(runs), blank=blank, constant=constant,
         **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip

@@ -96,7 +96,7 @@ def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = 
     images, empty, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
     clause = f", predicts no foreground in {empty} of {images} {split} images" if empty else ""
     clause += f" ({true} show none)" if empty and true else ""
-    constant = metrics.get(f"{split}_constant_{metric.name}", -math.inf)
+    constant = metrics.get(metric.constant(split), -math.inf)
     if poor := metrics[metric.name] <= constant:
         clause = f", no better than the same label in every pixel ({constant:.4f}){clause}"
     alarming = poor or 2 * (empty - true) > images - true

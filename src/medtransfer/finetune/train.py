@@ -289,7 +289,7 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
         counts |= {"train_images": different, "train_repeats": len(train) - different}
     metrics = {name: float(count) for name, count in counts.items()}
     if evaluation.constant is not None:
-        metrics[f"{tuning.protocol.evaluate}_constant_{tuning.task.primary.name}"] = evaluation.constant
+        metrics[tuning.task.primary.constant(tuning.protocol.evaluate)] = evaluation.constant
     return metrics
 
 

@@ -28,7 +28,11 @@ def _compared(guard: Guard, epoch: int) -> str:
         f"{claim[0].upper()}{claim[1:]}, after {guard.train_epochs} of {guard.full_epochs} epochs of fine-tuning on "
         f"{guard.target}: validation {metric} {guard.means[epoch]:.3f} against {guard.means[0]:.3f}, a difference of "
         f"{signed(guard.differences[epoch].value)} ({percent(guard.confidence).replace('.0 ', ' ')} interval {low} to {high})."
-    ) + ("" if guard.learned(epoch) else f" Neither learned anything: both are at most {guard.least:g}.")
+    ) + (
+        guard.scores.note_constant((guard.means[0], guard.means[epoch]), "Neither")
+        if guard.learned(epoch)
+        else f" Neither learned anything: both are at most {guard.least:g}."
+    )
 
 
 def _covered(guard: Guard) -> str:

@@ -41,6 +41,7 @@ def _headline(race: Race) -> str:
     return (
         f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {counted(heat.epochs, 'epoch')} on "
         f"{race.target} ({_patients(race)}{seeds}). Its test {metric} is {race.tested:.3f}; nobody else was tested."
+        f"{heat.scores.note_constant([value], 'No model of the last rung')}"
     )
 
 

@@ -45,6 +45,10 @@ class Metric:
         """Return the value up to which models learned nothing: the share `least` of the way from chance to the highest value."""
         return self.chance + least * (self.high - self.chance)
 
+    def constant(self, split: str) -> str:
+        """Return the name, in results, of its value on a split for the best prediction that is the same everywhere."""
+        return f"{split}_constant_{self.name}"
+
     def clip(self, value: float) -> float:
         """Return a value, or the end of the metric's range that it lies beyond; NaN stays."""
         return value if isnan(value) else min(max(value, self.low), self.high)

@@ -1,8 +1,10 @@
 """Scores of fine-tuned models on validation patients, with the scores without each patient."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from medtransfer.analysis.patients import by_patient, has_patients
 from medtransfer.errors import InputError
 from medtransfer.metrics.jackknife import pseudo_values
 from medtransfer.records import PER_SAMPLE
+from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 
 Array = NDArray[np.float64]
@@ -24,10 +27,12 @@ class Scores:
         values: (C,) or (C, S) with S seeds, the metric over all patients.
         without: (C, P) or (C, S, P), the metric without each of P patients; P = 0 if there is one patient, or no counts by
             patient.
+        constant: the metric of the best prediction that is the same everywhere; minus infinity where it is not known.
     """
 
     values: Array
     without: Array
+    constant: float = -math.inf
 
     @property
     def by_patient(self) -> Array:
@@ -36,7 +41,12 @@ class Scores:
 
     def mean_over_seeds(self) -> "Scores":
         """Return the means over seeds, (C,) and (C, P)."""
-        return Scores(self.values.mean(axis=1), self.without.mean(axis=1))
+        return Scores(self.values.mean(axis=1), self.without.mean(axis=1), self.constant)
+
+    def note_constant(self, values: Iterable[float], who: str) -> str:
+        """Return a sentence, after a space, if no value is above what the same prediction everywhere reaches; else nothing."""
+        best = max(values)
+        return f" {who} is better than the same label in every pixel ({self.constant:.3f})." if best <= self.constant else ""
 
 
 def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:
@@ -49,25 +59,36 @@ def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:
         InputError: a file is damaged, or the results are of different patients.
     """
     read = [[_read(folder) for folder in folders] for folders in by_model]
-    patients = [names for seeds in read for _, _, names in seeds]
+    patients = [one.patients for seeds in read for one in seeds]
     if any(names != patients[0] for names in patients):
         raise InputError(
             f"expected the same validation patients in all fine-tunings, but they differ in {by_model[0][0].parent}; remove this "
             "folder and run the same command again"
         )
-    values = np.array([[value for value, _, _ in seeds] for seeds in read])
-    without = np.array([[rest for _, rest, _ in seeds] for seeds in read], dtype=np.float64)
-    return Scores(values, without.reshape(*values.shape, -1))
+    values = np.array([[one.value for one in seeds] for seeds in read])
+    without = np.array([[one.without for one in seeds] for seeds in read], dtype=np.float64)
+    constant = max(one.constant for seeds in read for one in seeds)
+    return Scores(values, without.reshape(*values.shape, -1), constant)
 
 
-def _read(folder: Path) -> tuple[float, list[float], tuple[str, ...]]:
-    """Return the primary metric of a model, the metric without each patient, and the patients."""
+class _Score(NamedTuple):
+    """Primary metric of a model, the metric without each patient, the patients, and the metric of a constant prediction."""
+
+    value: float
+    without: list[float]
+    patients: tuple[str, ...]
+    constant: float
+
+
+def _read(folder: Path) -> _Score:
+    """Read the score of a model."""
     result = read_result(folder / "metrics.json")
     value = result.metrics[result.primary]
+    constant = result.metrics.get(TASKS[result.task].primary.constant("validation"), -math.inf)
     if not has_patients(result.primary):
-        return value, [], ()
+        return _Score(value, [], (), constant)
     table = by_patient(folder / PER_SAMPLE, result.primary)
     if (number := len(table.patients)) < 2:
-        return value, [], table.patients
+        return _Score(value, [], table.patients, constant)
     without = table.values(1 - np.eye(number, dtype=np.int64))  # (P,)
-    return value, without.tolist() if np.isfinite(without).all() else [], table.patients
+    return _Score(value, without.tolist() if np.isfinite(without).all() else [], table.patients, constant)
