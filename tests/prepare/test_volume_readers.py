@@ -318,6 +318,19 @@ def test_patterns_name_channels_and_cases(tmp_path: Path) -> None:
         scan("nifti", tmp_path, **options)
 
 
+def test_a_case_that_a_pattern_names_twice_is_the_same(tmp_path: Path) -> None:
+    """As in BraTS, whose files repeat the name of their folder; a file of another case there is not read."""
+    for case in ("brats_1", "brats_12"):
+        for number, name in enumerate(("t1", "t2")):
+            save(tmp_path / case / f"{case}_{name}.nii.gz", volume(number))
+        save(tmp_path / case / f"{case}_seg.nii.gz", labels(1))
+    save(tmp_path / "brats_12/brats_1_t1.nii.gz", volume(9))
+    described = scan("nifti", tmp_path, images=["{case}/{case}_t1", "{case}/{case}_t2"], masks="{case}/{case}_seg.nii.gz")
+    assert [item.source for item in described.items] == [f"{case}/{case}_t1.nii.gz" for case in ("brats_1", "brats_12")]
+    assert described.notes[0].startswith("1 volumes match neither") and described.notes[0].endswith("/brats_12/brats_1_t1.nii.gz")
+    check_pixels(load(described, 1), np.stack([volume(0), volume(1)], axis=-1), labels(1))
+
+
 def test_a_suffix_tells_masks_from_images_in_one_folder(tmp_path: Path) -> None:
     for case in "ab":
         save(tmp_path / f"{case}.nii.gz", volume(0))
@@ -408,7 +421,6 @@ def test_patterns_without_files_are_named(tmp_path: Path) -> None:
         ({"channels": [1]}, "the option channels to list numbers or names of 0, but got 1"),
         ({"channels": [0] * 65}, "at most 64 channels, but .* has 65"),
         ({"images": "../images"}, "the option images to be a folder or a pattern"),
-        ({"masks": "{case}/{case}.nii"}, "the option masks to be a folder or a pattern"),
         ({"group": "case"}, "first group of the option group 'case' to match"),
         ({"classes": ["x", "y"]}, "the option labels to map"),
     ],

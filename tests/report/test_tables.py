@@ -103,7 +103,8 @@ def test_the_terminal_shows_the_verdict_and_one_small_table(paperlike: Analysis,
     text = tables.brief(paperlike)
     head, _, table = text.partition("\n\n| ")
     assert head == verdict_text.verdict(paperlike)
-    plain = [summary for summary in paperlike.summaries if summary.selector.length is None]
+    plain = [summary for summary in paperlike.summaries if not summary.selector.length]
+    assert "no pretraining" in {summary.selector.label for summary in plain}
     assert len(table.splitlines()) == 2 + len(plain) and max(map(len, table.splitlines())) < 120
     for line, summary in zip(table.splitlines()[2:], plain, strict=True):
         assert summary.selector.label in line and f" {summary.mean_tis:.3f} " in line

@@ -189,7 +189,7 @@ def brief(analysis: Analysis) -> str:
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst": s.min_tis,
             "epochs": epochs(s.mean_epochs), "fine-tunings": epochs(s.mean_fine_tunings), "configurations": s.pools,
         }
-        for s in analysis.summaries if s.selector.length is None and s not in folded(analysis)
+        for s in analysis.summaries if not s.selector.length and s not in folded(analysis)
     ]  # fmt: skip
     starts = starts_text.verdicts(analysis.starts, analysis.confidence)
     compared = ["\n".join([f"{starts_text.HEADING}:", *(f"- {line}" for line in starts)])] if starts else []
@@ -197,13 +197,13 @@ def brief(analysis: Analysis) -> str:
 
 
 def short(analysis: Analysis) -> str:
-    """Format the shortest text for the terminal: the verdict, a sentence a line, and the table of the plain ways of choosing."""
+    """Format the shortest text for the terminal: the verdict, a sentence a line, and the table without further ways and lengths."""
     rows = [
         {
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "worst": s.min_tis, "epochs": epochs(s.mean_epochs),
             "fine-tunings": epochs(s.mean_fine_tunings),
         }
-        for s in analysis.summaries if s.selector.length is None and not s.selector.further
+        for s in analysis.summaries if not s.selector.length and not s.selector.further
     ]  # fmt: skip
     return "\n\n".join(["\n".join(verdict_text.sentences(analysis)), *([as_markdown(rows)] if rows else [])])
 

@@ -14,17 +14,20 @@ CASE = "{case}"
 
 
 def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Pattern[str]:
-    """Return a regular expression for a pattern; a folder's name stands for all volumes in it, and * for any name."""
+    """Return a regular expression for a pattern; a folder's name stands for all volumes in it, and * for any name.
+
+    Where {case} comes several times it is the same name, as in `{case}/{case}_t1.nii.gz`.
+    """
     text = option if isinstance(option, str) else ""
-    if not text or Path(text).is_absolute() or ".." in Path(text).parts or text.count(CASE) > 1:
+    if not text or Path(text).is_absolute() or ".." in Path(text).parts:
         raise InputError(
             f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{''.join(endings[:1])}' below `root`, but "
             f"got {option!r}"
         )
     pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
-    before, after = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.removeprefix("./").split(CASE))
+    before, *after = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.removeprefix("./").split(CASE))
     ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
-    return re.compile(f"{before}(?P<case>.+?){after}{ending}", re.IGNORECASE if ending else 0)
+    return re.compile(f"{before}(?P<case>.+?){'(?P=case)'.join(after)}{ending}", re.IGNORECASE if ending else 0)
 
 
 def list_files(home: Path) -> list[Path]:
