@@ -369,6 +369,7 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
                 metrics[f"{name}_region_{r + 1}"] for r in range(len(regions))
             ]
     assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_image"}
+    assert "| hd95 (pixels) " in text
     assert "dice_per_patient" not in found  # every picture is one of its own
     assert f"{metrics['dice']:.3f}" in text and len(rows(tmp_path / "out/per_image.csv")) == 4
 

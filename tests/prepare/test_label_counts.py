@@ -11,7 +11,7 @@ from PIL import Image
 from tests.prepare.label_layouts import picture, write_lines
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.label_counts import check_labels, count_labels
+from medtransfer.prepare.label_counts import check_labels, count_labels, describe_labels
 from medtransfer.prepare.preview import describe_label
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget, TargetInfo
@@ -23,6 +23,7 @@ def test_counts_by_hand() -> None:
     assert [tuple(row.values()) for row in rows] == [
         ("train", "a", 3, 2, 0, 1, 0), ("train", "b", 3, 1, 1, 0, 1), ("test", "a", 1, 0, 1, 0, 0), ("test", "b", 1, 1, 0, 0, 0),
     ]  # fmt: skip
+    assert describe_labels(rows) == "of the train images: a 66.7 %, b 33.3 %"
     assert check_labels(rows) == [
         "no negative image in the split 'train' for a: AUC is undefined there",
         "no positive image in the split 'test' for a: AUC is undefined there",
@@ -60,8 +61,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_prepare_writes_counts_and_words(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="medtransfer")
     prepared = run(root, tmp_path / "out")
     assert prepared.image_labels.tolist() == [1, 0, 1, 1]
+    assert "holds 2 train, 2 test; of the train images: label 50.0 %" in caplog.text
     lines = (prepared.folder / "label_counts.csv").read_text().splitlines()
     assert lines == ["split,class,images,positive,negative,uncertain,unknown", "train,label,2,1,1,0,0", "test,label,2,2,0,0,0"]
     assert "no negative image in the split 'test' for label: AUC is undefined there" in caplog.text

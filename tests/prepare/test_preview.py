@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from medtransfer.prepare import preview
 from medtransfer.prepare.preview import CELL, LINE, draw_preview
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
@@ -15,10 +16,12 @@ ORANGE = (230, 159, 0)
 
 @pytest.fixture
 def draw(tmp_path) -> Callable[..., np.ndarray]:
-    def call(image: np.ndarray, mask: np.ndarray, name: str, classes: list[str], ignore: bool = False) -> np.ndarray:
+    def call(
+        image: np.ndarray, mask: np.ndarray, name: str, classes: list[str], ignore: bool = False, part: int = 0
+    ) -> np.ndarray:  # fmt: skip
         np.save(tmp_path / "images.npy", image[None])
         np.save(tmp_path / "masks.npy", mask[None])
-        line = (0, 0, "train", "p", name, 0, 0, 0, *mask.shape)
+        line = (0, 0, "train", "p", name, part, 0, 0, *mask.shape)
         pd.DataFrame([line], columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
         TargetInfo(
             target="t", reader="folder", task="segmentation", citation="", classes=classes, channels=3, input=list(mask.shape),
@@ -48,3 +51,13 @@ def test_pixels_to_ignore_are_in_the_legend(draw: Callable[..., np.ndarray]) -> 
     assert len(legend) > LINE and (legend == (153, 153, 153)).all(axis=2).sum() >= 144
     assert (sheet[LINE : LINE + CELL, :CELL] == (153, 153, 153)).all(axis=2).any()
     assert not sheet[:LINE, CELL:].any()  # the text ends with its cell
+
+
+@pytest.mark.parametrize(("part", "title"), [(0, "train x.png"), (3, "train x.png slice 3")])
+def test_a_title_names_the_slice_of_volumes(
+    part: int, title: str, draw: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(preview, "_write", lambda sheet, position, text, *_: written.append(text) or len(text))
+    draw(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8), "folder/x.png", ["lesion"], part=part)
+    assert written[-1] == title

@@ -17,6 +17,7 @@ from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.wording import counted
 
 CLASSES, PER_IMAGE, METRICS = "classes.csv", "per_image.csv", "metrics.csv"  # the last two with reference masks
+UNITS = {"hd95": "hd95 (pixels)", "hd95_mm": "hd95 (mm)"}  # names in the table for people
 Metrics = Callable[[], dict[str, float]]  # means over all images, computed when they are asked for
 
 
@@ -79,7 +80,7 @@ def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]
     write_text(job.out / PER_IMAGE, as_csv(evaluation.per_sample))
     rows = _by_class(evaluation.metrics, job.classes, job.regions)
     write_text(job.out / METRICS, as_csv(rows))
-    return evaluation.metrics, as_markdown(rows)
+    return evaluation.metrics, as_markdown([{**row, "metric": UNITS.get(row["metric"], row["metric"])} for row in rows])
 
 
 def _by_class(metrics: dict[str, float], classes: Sequence[str], regions: Iterable[str]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.mask_counts import list_shares
 from medtransfer.prepare.splits import SPLITS
 from medtransfer.records import IGNORE, UNCERTAIN
 
@@ -61,3 +62,10 @@ def check_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             if names := [row["class"] for row in alike if row["split"] == split and not row[kind]]:
                 notes.append(f"no {kind} image in the split {split!r} for {', '.join(names)}: AUC is undefined there")
     return notes
+
+
+def describe_labels(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say which share of the images of the first split is positive for each class."""
+    split = rows[0]["split"]
+    shares = {row["class"]: row["positive"] / row["images"] for row in rows if row["split"] == split}
+    return f"of the {split} images: {list_shares(shares)}"

@@ -86,10 +86,16 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
 
 
 def describe_shares(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say which share of the pixels of the first split each class has, of many classes the first."""
-    first = [row for row in rows if row["split"] == rows[0]["split"] and row["class"] != ANY]
-    shares = [f"{row['class']} {_percent(row['share'])}" for row in first[:MOST_NAMED]]
-    return f"of the pixels of the {first[0]['split']} masks: {', '.join(shares)}{', …' if len(first) > MOST_NAMED else ''}"
+    """Say which share of the pixels of the first split each class has."""
+    split = rows[0]["split"]
+    shares = {row["class"]: row["share"] for row in rows if row["split"] == split and row["class"] != ANY}
+    return f"of the pixels of the {split} masks: {list_shares(shares)}"
+
+
+def list_shares(shares: Mapping[str, float]) -> str:
+    """List the share that each class has, of many classes the first."""
+    named = [f"{name} {_percent(share)}" for name, share in list(shares.items())[:MOST_NAMED]]
+    return f"{', '.join(named)}{', …' if len(shares) > MOST_NAMED else ''}"
 
 
 def _percent(share: float) -> str:

@@ -15,12 +15,13 @@ COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of t
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
     """Write a PNG of up to twelve samples spread over the dataset, with non-empty masks if there are any.
 
-    The text above a sample names its split, source and slice; class c is outlined in `colour_of(c)` on black. Labels of whole
-    images are written into them.
+    The text above a sample names its split, its source and, of volumes, its slice; class c is outlined in `colour_of(c)` on
+    black. Labels of whole images are written into them.
     """
     labels = list(range(1, len(prepared.info.classes) + 1)) + [IGNORE] * prepared.info.ignore if prepared.has_masks else []
     names = dict(zip(labels, [*prepared.info.classes, "ignored"], strict=False))
     legend = _draw_legend(names, COLUMNS * CELL)
+    sliced = prepared.index["slice"].ne(0).any()
     sheet = Image.new("RGB", (COLUMNS * CELL, ROWS * (CELL + LINE) + legend.height))
     for cell, line in enumerate(_choose(prepared)):
         sample = prepared.index.iloc[line]
@@ -28,7 +29,8 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
         area = (int(sample["row"]), slice(top, top + height), slice(left, left + width))
         picture = _enlarge(prepared.images[area], prepared.masks[area] if prepared.has_masks else None)
         x, y = cell % COLUMNS * CELL, cell // COLUMNS * (CELL + LINE)
-        _write(sheet, (x + 4, y), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", CELL - 8)
+        title = f"{sample['split']} {Path(sample['source']).name}" + (f" slice {sample['slice']}" if sliced else "")
+        _write(sheet, (x + 4, y), title, CELL - 8)
         sheet.paste(picture, (x, y + LINE))
         if prepared.info.task in IMAGE_TASKS:
             _write(sheet, (x + 4, y + LINE), describe_label(prepared.info, prepared.image_labels[area[0]]), CELL - 8, "black")

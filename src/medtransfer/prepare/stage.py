@@ -18,7 +18,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
-from medtransfer.prepare.label_counts import check_labels, count_labels
+from medtransfer.prepare.label_counts import check_labels, count_labels, describe_labels
 from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
@@ -115,7 +115,8 @@ def prepare(
                 shares, found = _write_mask_counts(scan, splits, rows, partial)
                 notes += found
             if scan.task in IMAGE_TASKS:
-                notes += _write_label_counts(scan, splits, partial)
+                shares, found = _write_label_counts(scan, splits, partial)
+                notes += found
             for note in notes:
                 log.warning("prepare: %s", note)
             counts = _write_index(scan, splits, rows, partial)
@@ -250,11 +251,12 @@ def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Pa
     return describe_shares(counts), warnings
 
 
-def _write_label_counts(scan: Scan, splits: Sequence[str], folder: Path) -> list[str]:
-    """Write how many images are positive and negative, by split and class; return warnings."""
+def _write_label_counts(scan: Scan, splits: Sequence[str], folder: Path) -> tuple[str, list[str]]:
+    """Write how many images are positive and negative, by split and class; return which share each class has, and warnings."""
     counts = count_labels(np.load(folder / LABELS_FILE), splits, scan.classes, scan.task)
     (folder / LABEL_COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
-    return check_labels(counts)
+    warnings = check_labels(counts)
+    return describe_labels(counts), warnings
 
 
 def _write_index(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> dict[str, int]:
