@@ -115,7 +115,7 @@ def sharpen(pixels: np.ndarray, factor: float) -> np.ndarray:
         factor: 0 for the smoothed picture, 1 for the picture itself, more for a sharper one.
     """
     sums = cv2.filter2D(pixels, cv2.CV_16S, SMOOTH)
-    smooth = cv2.convertScaleAbs(sums, alpha=1 / SMOOTH.sum())  # rounded: no sum of 13 is a half
+    smooth = cv2.convertScaleAbs(sums, alpha=float(1 / SMOOTH.sum()))  # rounded: no sum of 13 is a half
     smooth[[0, -1]], smooth[:, [0, -1]] = pixels[[0, -1]], pixels[:, [0, -1]]
     blended = smooth.astype(np.float32)
     blended += np.float32(factor) * (pixels.astype(np.float32) - blended)

@@ -44,7 +44,7 @@ def knn_left_out(features: Numbers, labels: Labels, groups: Labels) -> LeftOut:
     similarity[groups[:, None] == groups] = -np.inf
     votes, shared = vote(similarity, one_hot(labels))
     equal = (features == features[0]).all()
-    return LeftOut(votes, counted(tied_votes=shared.sum(), zero=(norms == 0).sum(), constant=equal))
+    return LeftOut(votes, counted(tied_votes=int(shared.sum()), zero=(norms == 0).sum(), constant=equal))
 
 
 def vote(similarity: Numbers, y: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:

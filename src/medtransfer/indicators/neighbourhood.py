@@ -44,7 +44,7 @@ def neighbourhood(features: Numbers, labels: Labels) -> tuple[float, Flags]:
     np.fill_diagonal(similarity, -np.inf)
     votes, shared = vote(similarity, y)
     share = (votes * y).sum(axis=1) / np.maximum(votes.sum(axis=1), 1)
-    return float(share.mean()), counted(tied_votes=shared.sum(), constant=constant)
+    return float(share.mean()), counted(tied_votes=int(shared.sum()), constant=constant)
 
 
 def _learn(x: Numbers, labels: Labels) -> Numbers:

@@ -106,9 +106,8 @@ class LinearCKA:
             raise ValueError("expected at least one batch, but got none")
         mean, starts = self._sum / self._count, np.cumsum((0, *self._widths[:-1]))
         if self._products is None:
-            return _ratio(
-                _inner([self._kernel(mean, start, start + width) for start, width in zip(starts, self._widths, strict=True)])
-            )
+            places = zip(starts.tolist(), self._widths, strict=True)
+            return _ratio(_inner([self._kernel(mean, start, start + width) for start, width in places]))
         products = self._products - self._count * np.outer(mean, mean)
         products *= products
         return _ratio(np.add.reduceat(np.add.reduceat(products, starts, axis=0), starts, axis=1))  # (M, M)

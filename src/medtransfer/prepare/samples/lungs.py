@@ -51,6 +51,6 @@ def draw_chest(rng: np.random.Generator, infected: bool) -> tuple[np.ndarray, np
 
 
 def _blot(rng: np.random.Generator, lungs: np.ndarray) -> np.ndarray:
-    centre = rng.choice(np.argwhere(lungs))
+    row, column = np.asarray(rng.choice(np.argwhere(lungs))).tolist()
     wave = (rng.uniform(0.1, 0.3), int(rng.integers(2, 6)), rng.uniform(0, 2 * np.pi))
-    return wobbly(*polar(SIDE, (float(centre[0]), float(centre[1]))), rng.uniform(6, 13), wave)
+    return wobbly(*polar(SIDE, (row, column)), rng.uniform(6, 13), wave)
