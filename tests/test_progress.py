@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from medtransfer import progress, progress_bar
-from medtransfer.progress import loading, status, track
+from medtransfer.progress import Tally, loading, status, track, track_within
 
 ERASED = "\r\x1b[2K"  # to the start of the line, and erase it
 
@@ -177,3 +177,48 @@ def test_what_was_done_before_says_nothing_about_the_pace(clock: list[float], ca
     with caplog.at_level("INFO", logger="medtransfer"):
         assert len(list(track(slow(clock, 3, 16.0), "finetune", 10, "epochs", 7))) == 3
     assert caplog.messages == ["finetune: 8/10 epochs, 16 s each, 32 s left", "finetune: 9/10 epochs, 16 s each, 16 s left"]
+
+
+def test_long_parts_have_lines_of_their_own_once_a_minute(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="medtransfer")
+    assert len(list(track_within(slow(clock, 8, 20.0), "epoch 4 of finetune", 8, "batches"))) == 8
+    assert caplog.messages == [
+        "epoch 4 of finetune: 3/8 batches, 20 s each, 100 s left", "epoch 4 of finetune: 6/8 batches, 20 s each, 40 s left",
+    ]  # fmt: skip
+    assert len(list(track_within(slow(clock, 5, 10.0), "epoch 5 of finetune", 5, "batches"))) == 5
+    assert len(caplog.messages) == 2
+
+
+def test_long_parts_have_a_bar_of_their_own_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert list(track_within(range(3), "short", 3)) == [0, 1, 2] and "short" not in capsys.readouterr().err
+    monkeypatch.setattr(progress, "LONG", 0.01)
+    for _ in track_within(range(3), "long", 3):
+        time.sleep(0.15)
+    assert "long" in capsys.readouterr().err
+
+
+def test_a_tally_counts_what_others_do(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    """Two of eight were done before, and the first of two that run at once tells no pace."""
+    caplog.set_level(logging.INFO, logger="medtransfer")
+    with Tally("rank", 8, "candidates", at_once=4) as tally:
+        tally.reuse(2)
+        for clock[0] in (120.0, 140.0, 160.0):
+            tally.count()
+        tally.expect(10)
+        clock[0] = 180.0
+        tally.count()
+    assert tally.done == 6
+    assert caplog.messages == [
+        "rank: 4/8 candidates, 20 s each, 80 s left", "rank: 5/8 candidates, 20 s each, 60 s left",
+        "rank: 6/10 candidates, 20 s each, 80 s left",
+    ]  # fmt: skip
+
+
+def test_a_tally_is_a_bar_on_a_terminal(terminal: Callable[[], str]) -> None:
+    with Tally("score", 3, "checkpoints") as tally:
+        tally.reuse()
+        tally.count(2)
+    assert "score:   0%|" in (shown := terminal()) and "| 3/3 checkpoints [" in shown

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from medtransfer.environment import gc_paused
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES_WITHIN = 60.0  # of one of the items that other lines count
 LONG = 2.0  # seconds from which on something has a bar within another one
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
@@ -39,9 +40,18 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done:
         lines.show(count, total)
 
 
-def track_within(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterable[Item]:
-    """Yield the items of one of those that `track` counts; what takes long has a bar of its own below, on a terminal."""
-    return bar(items, desc=label, total=total, unit=unit, leave=False, delay=LONG) if sys.stderr.isatty() else items
+def track_within(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
+    """Yield the items of one of those that another bar or other lines count, and show progress if that takes long.
+
+    Arguments are those of `track`.
+    """
+    if sys.stderr.isatty():
+        yield from bar(items, desc=label, total=total, unit=unit, leave=False, delay=LONG)
+        return
+    lines = Lines(label, unit, seconds=SECONDS_BETWEEN_LINES_WITHIN)
+    for count, item in enumerate(items, start=1):
+        yield item
+        lines.show(count, total)
 
 
 def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "Bar":
@@ -54,19 +64,65 @@ def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "Bar":
 class Lines:
     """Sparse log lines of progress, rate and remaining time, where there is no terminal."""
 
-    def __init__(self, label: str, unit: str, before: int = 0) -> None:
-        """Start the clock; arguments as in `track`, whose `done` is `before`."""
-        self._label, self._unit, self.before = label, unit, before
+    def __init__(self, label: str, unit: str, before: int = 0, seconds: float = SECONDS_BETWEEN_LINES) -> None:
+        """Start the clock; arguments as in `track`, whose `done` is `before`, and the least time between two lines."""
+        self._label, self._unit, self.before, self._seconds = label, unit, before, seconds
         self._begin = self._last = time.monotonic()
 
     def show(self, done: int, total: int) -> None:
         """Log a line if the last one is long enough ago, and something is left."""
         now = time.monotonic()
-        if now - self._last >= SECONDS_BETWEEN_LINES and self.before < done < total:
+        if now - self._last >= self._seconds and self.before < done < total:
             rate = (done - self.before) / (now - self._begin)
             pace = f"{rate:.1f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
             log.info("%s: %d/%d %s, %s, %.0f s left", self._label, done, total, self._unit, pace, (total - done) / rate)
             self._last = now
+
+
+class Tally:
+    """Counts what is done, whoever does it: a bar on a terminal, sparse log lines elsewhere."""
+
+    def __init__(self, label: str, total: int, unit: str, at_once: int = 1) -> None:
+        """Start.
+
+        Args:
+            label: start of the bar or line.
+            total: number of items.
+            unit: name of several items.
+            at_once: number of items that are done at once; the first ones took as long as all that ran beside them.
+        """
+        self._bar = bar(total=total, desc=label, unit=unit, disable=None)
+        self._lines, self._at_once, self.done = Lines(label, unit), at_once, 0
+
+    def count(self, number: int = 1) -> None:
+        """Count items that are done."""
+        self._bar.update(number)
+        self.done += number
+        if self._bar.disable and self.done >= self._at_once:
+            self._lines.show(self.done, self._bar.total)
+
+    def reuse(self, number: int = 1) -> None:
+        """Count items that were done before, which say nothing about the pace."""
+        self._bar.reuse(number)
+        self.done += number
+        self._lines.before += number
+
+    def expect(self, total: int) -> None:
+        """Change the number of items."""
+        self._bar.total = total
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+    def __enter__(self) -> Self:
+        """Return the tally, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the bar."""
+        self.close()
 
 
 @contextmanager

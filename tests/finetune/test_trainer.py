@@ -153,7 +153,7 @@ def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
         saved.append(epoch)
         clock[0] += 1.0
 
-    def epoch(self: Trainer, number: int, factor: float, guard: object) -> dict[str, float]:
+    def epoch(self: Trainer, number: int, factor: float, guard: object, label: str) -> dict[str, float]:
         clock[0] += 10.0
         return {"train_loss": 0.5, "lr": 0.1}
 

@@ -159,6 +159,20 @@ def test_an_interrupted_pretraining_resumes_to_the_same_bits(finished, workplace
     assert len(runs("KILLED")) == 1
 
 
+def test_the_progress_is_that_of_all_epochs_after_a_resumption_too(workplace, tiny_params):
+    shown = []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 2, observed=True)
+        study.pretrain(tiny_params())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medtransfer.pretrain.trainer.track", lambda items, *said: (shown.append(said), items)[1])
+        study.pretrain(tiny_params())
+    steps = shown[0][1] // 3
+    assert steps > 0 and shown == [
+        (f"pretrain epoch {epoch}/3 unet-simple", 3 * steps, "batches", (epoch - 1) * steps) for epoch in (2, 3)
+    ]  # fmt: skip
+
+
 def test_an_interrupted_publication_is_not_trained_again(finished, workplace, tiny_params, monkeypatch):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(tracking.Run, "log_record", Mock(side_effect=KeyboardInterrupt))

@@ -28,6 +28,7 @@ from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure
 from medtransfer.next_steps import after_score
+from medtransfer.progress import Tally
 from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors, write_values
 from medtransfer.records.atomic import write_text
 from medtransfer.score import other_settings, scorer
@@ -380,6 +381,22 @@ def test_broken_distances_are_measured_again(copy, tiny_params, measured, damage
     again(tiny_params, margins=[0.1])
     assert [label.rsplit(" ", 1)[1] for label in measured] == ["2"]
     assert len(read_pairs(path).images) == 9
+
+
+def test_what_is_measured_is_counted_apart_from_what_is_stored(copy, tiny_params, measured, monkeypatch):
+    counted = []
+
+    class Counting(Tally):
+        def count(self, number: int = 1) -> None:
+            counted.append("measured")
+
+        def reuse(self, number: int = 1) -> None:
+            counted.append("stored")
+
+    monkeypatch.setattr(scorer, "Tally", Counting)
+    (FOLDER / "epoch-001.json").unlink()
+    again(tiny_params)
+    assert counted == ["stored", "measured", "stored"] and len(measured) == 1
 
 
 def test_scores_of_lost_checkpoints_are_removed(copy, tiny_params, measured):

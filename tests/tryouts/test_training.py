@@ -38,7 +38,7 @@ def test_a_log_gets_sparse_lines_of_epochs(now, caplog):
         for cell, seconds in zip(CELLS, (1.0, 20.0, 21.0, 40.0), strict=True):
             now[0] = seconds
             progress.finish(cell, Outcome(DONE, "", 1.0))
-    progress.close()
+    progress.tally.close()
     assert caplog.messages == ["race: 20/40 epochs, 1.0/s, 20 s left"]
 
 
@@ -51,7 +51,7 @@ def test_reused_epochs_and_tests_say_nothing_about_the_pace(now, caplog):
         progress.counts, now[0] = False, 40.0
         progress.finish(CELLS[3], Outcome(DONE, "", 1.0))
         progress.reuse(CELLS)
-    progress.close()
+    progress.tally.close()
     assert caplog.messages == ["race: 30/40 epochs, 0.5/s, 20 s left"]
 
 

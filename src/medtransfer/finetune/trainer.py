@@ -121,7 +121,7 @@ class Trainer:
         for epoch in track(epochs, label, self.protocol.train_epochs, "epochs", self.first - 1):
             if stops():
                 break
-            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard)
+            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard, label)
             observe(epoch, values)
             for name in self.curves | values:
                 self.curves.setdefault(name, [None] * (epoch - 1)).append(values.get(name))
@@ -158,11 +158,11 @@ class Trainer:
             return "no state was saved before"
         return f"the last good state is that of epoch {progress['epoch']}, {self.state}"
 
-    def _epoch(self, epoch: int, factor: float, guard: FiniteGuard) -> dict[str, float]:
+    def _epoch(self, epoch: int, factor: float, guard: FiniteGuard, label: str) -> dict[str, float]:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
-        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch}", steps, "batches")
+        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch} of {label}", steps, "batches")
         for step, (pixels, truth, _) in enumerate(batches, start=(epoch - 1) * steps):
             lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)

@@ -18,7 +18,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
 from medtransfer.indicators.requirements import PROBABILITIES
 from medtransfer.indicators.robustness.negatives import NegativePlan, negatives
-from medtransfer.progress import track
+from medtransfer.progress import track_within
 from medtransfer.records import PreparedTarget
 from medtransfer.seeds import derive_seed
 from medtransfer.training.memory import keep_freed_memory
@@ -84,7 +84,7 @@ def measure(
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
-        track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batches")
+        track_within(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batches")
         for repeat, plan in enumerate(plans or (None,))
     )
     steps_of_all = (inputs for batches in repeats for inputs in batches)

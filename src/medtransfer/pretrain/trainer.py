@@ -157,10 +157,11 @@ class Trainer:
         return [self.recipe.accumulation] * whole or [rest]
 
     def _epoch(self, training: Epochs, epoch: int, pieces: list[int], guard: FiniteGuard) -> dict[str, float]:
-        label = f"pretrain {self.checkpoints.path.name} epoch {epoch}/{self.recipe.epochs}"
         batches = training.batches(epoch)
-        bar = track(batches, label, len(training), "batches") if self.fabric.is_global_zero else batches
-        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.objective, guard)
+        if self.fabric.is_global_zero:  # the time left is that of all epochs
+            label, number = f"pretrain epoch {epoch}/{self.recipe.epochs} {self.checkpoints.path.name}", len(training)
+            batches = track(batches, label, self.recipe.epochs * number, "batches", (epoch - 1) * number)
+        return train_epoch(self.fabric, self.steps, batches, pieces, self.recipe, epoch, self.objective, guard)
 
     def _save(
         self, epoch: int, numbers: dict[str, float], observe: Callable[[int, nn.Module, dict[str, float]], bool]

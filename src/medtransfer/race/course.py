@@ -44,7 +44,7 @@ class Course:
         later = len(self.seeds) * sum(rung.cost for rung in self.plan if rung.epochs > epochs)
         left = len(jobs) * epochs + later
         log.info("race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs, left)
-        self.tryouts.progress.expect(self.spent + left)
+        self.tryouts.progress.tally.expect(self.spent + left)
         self._train(jobs)
         self.spent += len(jobs) * epochs
         folders, seeds = [job.folder for job in jobs], len(self.seeds)

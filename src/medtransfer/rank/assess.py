@@ -21,7 +21,7 @@ from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.progress import Lines, bar
+from medtransfer.progress import Tally
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
@@ -161,7 +161,7 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)
     finally:
-        progress.close()
+        progress.tally.close()
         launcher.close()
     return {job.name: reason for job, reason in failed.items()}
 
@@ -176,32 +176,23 @@ class _Progress:
     """
 
     def __init__(self, total: int, at_once: int, alone: bool) -> None:
-        self._alone = alone
-        self._bar = bar(total=total, desc="rank", unit="candidates", disable=None)
-        self._total, self._done, self._at_once, self._lines = total, 0, at_once, Lines("rank", "candidates")
+        self._total, self._alone, self.tally = total, alone, Tally("rank", total, "candidates", at_once)
 
     def finish(self, job: Measure, outcome: Outcome) -> None:
         """Count a candidate, and say how it was loaded or why it is left out."""
-        self._done += 1
-        self._bar.update()
+        self.tally.count()
         if outcome.status != "done":
-            log.warning("rank: %d/%d %s is left out: %s", self._done, self._total, job.name, outcome.reason)
+            log.warning("rank: %d/%d %s is left out: %s", self.tally.done, self._total, job.name, outcome.reason)
             return
         record = RankedCandidate.read(Path(job.record))
         contract = record.input
         loaded = f"{record.audit}; expects {contract['size']} px, mean {contract['mean']}, std {contract['std']}; "
         log.info(
-            "rank: %d/%d %s: %s%.1f s", self._done, self._total, job.name, "" if self._alone else loaded, record.seconds
+            "rank: %d/%d %s: %s%.1f s", self.tally.done, self._total, job.name, "" if self._alone else loaded, record.seconds
         )  # fmt: skip
-        if self._bar.disable and self._done >= self._at_once:  # the first ones took as long as all that ran beside them
-            self._lines.show(self._done, self._total)
 
     def drop(self, job: Measure) -> None:
         """Do nothing: no candidate is dropped."""
-
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()
 
 
 def _write(ranking: Ranking, target: PreparedTarget, params: Params, maps: Mapping[str, Path]) -> list[Path]:

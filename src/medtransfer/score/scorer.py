@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medtransfer import tracking
@@ -13,6 +13,7 @@ from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
 from medtransfer.indicators.requirements import fits, needs_head, require_labels
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.streamed_pass import NOT_LOADED, measure
+from medtransfer.progress import Tally
 from medtransfer.records import (
     BROKEN_ARRAYS,
     CheckpointInfo,
@@ -91,7 +92,11 @@ def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> Checkp
 def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> str:
     folder, options = scorer.folder, options_of(scorer.section)
     index = ScoreIndex(sorted(infos), [indicator.name for indicator in scorer.indicators])
-    scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
+    scores = {}
+    with Tally(f"score {scorer.section.target} {folder.name}", len(infos), "checkpoints") as tally:
+        for epoch in sorted(infos):
+            scores[epoch] = scorer.score(epoch, infos[epoch], force)
+            (tally.count if epoch in scorer.measured else tally.reuse)()
     _remove_stray(folder, scores)
     _write_index(folder / INDEX, index)
     metrics = metrics_of(scores, options)
@@ -137,6 +142,7 @@ class Scorer:
         series: folder of the checkpoints.
         folder: folder of the scores.
         is_kept: whether a copy of what the folder held is kept.
+        measured: checkpoints of which something was measured.
     """
 
     section: Score
@@ -145,6 +151,7 @@ class Scorer:
     series: Path
     folder: Path
     is_kept: bool = False
+    measured: set[int] = field(default_factory=set)
 
     def score(self, epoch: int, info: CheckpointInfo, force: bool) -> Scores:
         """Return the scores of a checkpoint; indicators are measured only if the stored values do not suffice.
@@ -155,6 +162,7 @@ class Scorer:
         old = None if force else self._read(path, info)
         measured = {} if old is None else self._stored(old, path, info)
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
+            self.measured.add(epoch)
             new = self._measure(missing, epoch, info, options_of(self.section))
             extends = old is not None and measured.keys() >= set(old.indicators)  # all stored values stay
             if not self.is_kept and path.exists() and not extends:

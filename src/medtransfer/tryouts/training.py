@@ -15,7 +15,7 @@ from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
-from medtransfer.progress import Lines, bar
+from medtransfer.progress import Tally
 from medtransfer.records import CellName
 
 log = logging.getLogger("medtransfer")
@@ -79,43 +79,27 @@ class Progress:
 
     Attributes:
         counts: whether the fine-tunings that end are trained; tests of trained models have no epochs.
+        tally: the epochs; their number changes, as more may stay in a rung than have a seat, and rungs may be skipped.
     """
 
     def __init__(self, stage: str, total: int) -> None:
         """Start; `total` is the number of epochs of the plan."""
-        self.stage, self.counts = stage, True
-        self._bar = bar(total=total, desc=stage, unit="epochs", disable=None)
-        self._lines, self._done = Lines(stage, "epochs"), 0
+        self.stage, self.counts, self.tally = stage, True, Tally(stage, total, "epochs")
 
     def finish(self, job: Training, outcome: Outcome) -> None:
         """Count the epochs of a fine-tuning that is done."""
         if outcome.status != "done":
             log.warning("%s: %s failed: %s", self.stage, job.name, outcome.reason)
         elif self.counts:
-            self._bar.update(job.epochs)
-            self._done += job.epochs
-            if self._bar.disable:
-                self._lines.show(self._done, self._bar.total)
+            self.tally.count(job.epochs)
 
     def reuse(self, jobs: Sequence[Training]) -> None:
         """Count the epochs of fine-tunings that were finished before, which say nothing about the pace."""
         if self.counts:
-            epochs = sum(job.epochs for job in jobs)
-            self._bar.reuse(epochs)
-            self._done += epochs
-            self._lines.before += epochs
+            self.tally.reuse(sum(job.epochs for job in jobs))
 
     def drop(self, job: Training) -> None:
         """Do nothing: no fine-tuning is dropped."""
-
-    def expect(self, total: int) -> None:
-        """Change the number of epochs: more may stay in a rung than have a seat, and rungs may be skipped."""
-        self._bar.total = total
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()
 
 
 class Tryouts:
@@ -166,7 +150,7 @@ class Tryouts:
 
     def close(self) -> None:
         """Stop the workers."""
-        self.progress.close()
+        self.progress.tally.close()
         if self._launcher is not None:
             self._launcher.close()
 
