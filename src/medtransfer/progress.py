@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from medtransfer.environment import gc_paused
+from medtransfer.wording import duration
 
 if TYPE_CHECKING:
     from medtransfer.progress_bar import Bar
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
-SECONDS_BETWEEN_LINES_WITHIN = 60.0  # of one of the items that other lines count
 LONG = 2.0  # seconds from which on something has a bar within another one
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
@@ -40,15 +40,17 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done:
         lines.show(count, total)
 
 
-def track_within(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
+def track_within(
+    items: Iterable[Item], label: str, total: int, unit: str = "it", seconds: float = SECONDS_BETWEEN_LINES
+) -> Iterator[Item]:  # fmt: skip
     """Yield the items of one of those that another bar or other lines count, and show progress if that takes long.
 
-    Arguments are those of `track`.
+    Arguments are those of `track`, and the least time between two lines.
     """
     if sys.stderr.isatty():
         yield from bar(items, desc=label, total=total, unit=unit, leave=False, delay=LONG)
         return
-    lines = Lines(label, unit, seconds=SECONDS_BETWEEN_LINES_WITHIN)
+    lines = Lines(label, unit, seconds=seconds)
     for count, item in enumerate(items, start=1):
         yield item
         lines.show(count, total)
@@ -75,7 +77,7 @@ class Lines:
         if now - self._last >= self._seconds and self.before < done < total:
             rate = (done - self.before) / (now - self._begin)
             pace = f"{rate:.1f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
-            log.info("%s: %d/%d %s, %s, %.0f s left", self._label, done, total, self._unit, pace, (total - done) / rate)
+            log.info("%s: %d/%d %s, %s, %s left", self._label, done, total, self._unit, pace, duration((total - done) / rate))
             self._last = now
 
 
@@ -92,14 +94,14 @@ class Tally:
             at_once: number of items that are done at once; the first ones took as long as all that ran beside them.
         """
         self._bar = bar(total=total, desc=label, unit=unit, disable=None)
-        self._lines, self._at_once, self.done = Lines(label, unit), at_once, 0
+        self._lines, self._at_once, self.done, self.total = Lines(label, unit), at_once, 0, total
 
     def count(self, number: int = 1) -> None:
         """Count items that are done."""
         self._bar.update(number)
         self.done += number
-        if self._bar.disable and self.done >= self._at_once:
-            self._lines.show(self.done, self._bar.total)
+        if self._bar.disable and self.done - self._lines.before >= self._at_once:
+            self._lines.show(self.done, self.total)
 
     def reuse(self, number: int = 1) -> None:
         """Count items that were done before, which say nothing about the pace."""
@@ -109,7 +111,7 @@ class Tally:
 
     def expect(self, total: int) -> None:
         """Change the number of items."""
-        self._bar.total = total
+        self._bar.total = self.total = total
         self._bar.refresh()
 
     def close(self) -> None:

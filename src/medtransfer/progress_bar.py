@@ -4,9 +4,8 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterable
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from tqdm import tqdm
@@ -21,8 +20,8 @@ log = logging.getLogger("medtransfer")
 class Bar(tqdm):  # type: ignore[type-arg]
     """A bar as wide as the terminal, or of 80 columns where that is unknown, as in some containers; tqdm would show none.
 
-    A log line takes its place, and it is drawn again below. A label that is too long for the terminal is cut. The clock of a bar
-    without items goes on by itself: it is of jobs that others count, and that may take hours.
+    A log line takes its place, and it is drawn again below. A label that is too long for the terminal lacks its middle. The clock
+    of a bar without items goes on by itself: it is of jobs that others count, and that may take hours.
     """
 
     monitor_interval = 0  # no thread that looks for bars that stand still, with which no process is forked (`forks.can_fork`)
@@ -35,7 +34,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
             options: further arguments of tqdm.
         """
         options = {"miniters": 1, **({"bar_format": OF_JOBS} if items is None else {}), **options}  # drawn by the clock alone
-        self._are_jobs, self._last = items is None, 0.0
+        self._are_jobs, self._last, self._closed = items is None, 0.0, Event()
         super().__init__(items, **options, **({"dynamic_ncols": True} if _is_size_known() else {"ncols": 80, "nrows": 24}))
         if self.disable:
             return
@@ -74,12 +73,14 @@ class Bar(tqdm):  # type: ignore[type-arg]
         """Return the bar's text."""
         room = max((ncols or 0) - COUNTS, 8)
         if ncols and len(prefix) > room:
-            prefix = f"{prefix[: room - 3]}…: "
+            name, end = prefix.removesuffix(": "), (room - 3) // 2
+            prefix = f"{name[: room - 3 - end]}…{name[len(name) - end :]}: "
         return str(tqdm.format_meter(n, total, elapsed, ncols=ncols, prefix=prefix, **shown))
 
     def close(self) -> None:
         """Remove the bar, or leave its last state."""
         log.removeFilter(self._make_room)
+        self._closed.set()
         super().close()
 
     def _make_room(self, record: logging.LogRecord) -> bool:
@@ -89,9 +90,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def _redraw(self) -> None:
         """Draw the bar again and again, in a thread that leaves signals to the main one, which may wait for something."""
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        while not self.disable:
+        while not self._closed.wait(SECONDS_BETWEEN_DRAWINGS):
             self.refresh()
-            time.sleep(SECONDS_BETWEEN_DRAWINGS)
 
 
 def _is_size_known() -> bool:

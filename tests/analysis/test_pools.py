@@ -1,5 +1,6 @@
 """Which results of a store a pool is made of: the described study, usable scores, and test patients, by hand."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,20 @@ def test_models_that_predict_no_foreground_are_not_judged(workplace: Path) -> No
     ((pool,), _) = collect(SETTING)
     judged = judge(pool, SAMPLING)
     assert "none predicts any foreground in any test image" in judged.reason and judged.verdicts == ()
+
+
+@pytest.mark.parametrize(("constant", "poor"), [(0.39, True), (0.37, False), (1.0, False), (None, False)])
+def test_what_the_same_label_everywhere_reaches_is_read(constant: float | None, poor: bool, workplace: Path) -> None:
+    """Of a checkpoint that was fine-tuned by an earlier version it is not known."""
+    for epoch in (1, 5):
+        fields = {**CELL, "epoch": epoch, "seed": 1}
+        known = {} if constant is None or epoch == 1 else {"test_constant_dice": constant}
+        with tracking.open_run("finetune", f"e{epoch}", digest(fields, 16), fields, {}) as handle:
+            handle.log_metrics({"dice": 0.33 + epoch / 100, **known}, 1)
+    ((pool,), _) = collect(SETTING)
+    assert (pool.constant, pool.is_poor) == (-math.inf if constant is None else constant, poor)
+    said = [text for text in weaknesses(analyse([pool], [], SAMPLING)) if "the same label in every pixel" in text]
+    assert len(said) == poor and all("such as 0.380 against 0.390" in text for text in said)
 
 
 def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:

@@ -67,6 +67,14 @@ def test_results_that_no_seed_changes_count_once(workplace: Path) -> None:
     assert whole.rows[0].gain == pytest.approx(0.1) and subset.rows[0].tests is not None
 
 
+def test_a_comparison_knows_what_the_same_label_everywhere_reaches(workplace: Path) -> None:
+    for origin, constant in (("old", {}), ("new", {"test_constant_dice": 0.9})):
+        fields = {**CELL, "origin": origin, "pretraining": origin, "epoch": 10, "seed": 1}
+        tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.7, **constant})], "runs")
+    (comparison,) = compared()
+    assert comparison.constant == 0.9 and len(comparison.rows) == 2
+
+
 def test_an_unknown_reference_is_refused(workplace: Path) -> None:
     add(A, 10, origin="swav")
     with pytest.raises(InputError, match=r"report.reference to be one of the origins swav, or null .* 'nosuch'"):

@@ -58,7 +58,7 @@ def test_a_plan_says_when_it_would_end(workplace: Path, tiny_params: Make, monke
         record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5}, {}, tags)
         tracking.write_runs("finetune", [record], "runs")
     assert "Started now on 2 local workers: ends in time.\n" in forecast(params)
-    assert 0.25 * 4800 < ends[0].low < 4800 < ends[0].high < 2 * 4800 and not ends[0].unknown
+    assert 0.5 * 4800 < ends[0].low < 4800 < ends[0].high < 2 * 4800 and not ends[0].unknown
 
 
 def test_a_plan_refuses_the_resources_that_the_run_would(workplace: Path, tiny_params: Make) -> None:

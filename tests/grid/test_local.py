@@ -18,6 +18,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.grid import local, stage
 from medtransfer.grid.jobs import Job, plan
+from medtransfer.grid.resources import Machine
 from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome, attempt
 from medtransfer.records import CellName
 from medtransfer.tracking import StoreLost
@@ -305,6 +306,20 @@ def test_threads_do_not_depend_on_the_number_of_jobs(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     local.LocalLauncher(tiny_params({"grid.workers": None, **overrides}), 3, [], tmp_path)
     assert workers.started == [(None, threads)] * 3
+
+
+def test_how_many_run_at_once_is_told_before_workers_start(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
+) -> None:  # fmt: skip
+    """On eight cores four scorings of two cores each run at once, and one pretraining; the launcher says the same."""
+    monkeypatch.setattr(Machine, "here", lambda gpus: Machine(8, 64.0, gpus))
+    params = tiny_params({"grid.workers": None, "grid.resources": {"pretrain": {"cpus": 8}, "score": {"cpus": 2}}})
+    jobs = [Job("pretrain", encoder="unet", origin="simple"), *(Job("score", f"t{n}", "unet", "simple") for n in range(12))]
+    kind = local.Local()
+    assert kind.at_once(params, None, jobs, "cpu") == {"pretrain": 1, "score": 4} and not kind.is_single(params, None, jobs, "cpu")
+    assert kind.is_single(params, None, jobs[:1], "cpu")
+    launcher = local.LocalLauncher(params, 4, [], tmp_path)
+    assert [launcher.at_once(job) for job in jobs[:2]] == [1, 4]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def test_models_no_better_than_the_same_label_everywhere_are_named(constant, sai
     guard = make(EPOCHS["better"])
     guard = replace(guard, scores=replace(guard.scores, constant=constant))
     assert guard.compared(5) == "better"
-    assert ("Neither is better than the same label in every pixel (0.900)." in verdict(guard)[0]) == said
+    assert ("Neither is better than the same label in every pixel, which would have 0.900." in verdict(guard)[0]) == said
+    assert summary(guard)["constant"] == constant and "constant" not in summary(make(EPOCHS["better"]))
 
 
 def test_models_that_learned_nothing_decide_nothing():

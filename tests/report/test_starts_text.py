@@ -1,5 +1,7 @@
 """The verdict on initialisations, and their picture, name the highest mean, and what is and is not distinguished from it."""
 
+from dataclasses import replace
+
 import pytest
 
 from medtransfer.analysis.starts import Compared, Start, StartComparison
@@ -37,6 +39,15 @@ def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> St
 )
 def test_the_best_mean_and_what_is_told_from_it(rows: list[tuple[str, float, bool | None]], said: str) -> None:
     assert verdict(compared(*rows), 0.95) == said
+
+
+@pytest.mark.parametrize(
+    ("constant", "clause"), [(0.8, ", no higher than that of the same label in every pixel, 0.800"), (0.79, ""), (1.0, "")]
+)
+def test_a_best_mean_no_higher_than_that_of_the_same_label_everywhere_is_named(constant: float, clause: str) -> None:
+    best = 1.0 if constant == 1.0 else 0.8
+    said = verdict(replace(compared(("a", best, True), ("b", 0.7, False)), constant=constant), 0.95)
+    assert said == f"unet a has the highest mean Dice, {best:.3f}{clause}; not the best: unet b (95.0 % confidence)."
 
 
 def test_of_many_targets_the_terminal_names_some() -> None:

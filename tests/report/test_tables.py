@@ -108,6 +108,7 @@ def test_the_terminal_shows_the_verdict_and_one_small_table(paperlike: Analysis,
     assert len(table.splitlines()) == 2 + len(plain) and max(map(len, table.splitlines())) < 120
     for line, summary in zip(table.splitlines()[2:], plain, strict=True):
         assert summary.selector.label in line and f" {summary.mean_tis:.3f} " in line
+    assert "| no pretraining " in tables.short(paperlike) and "always epoch" not in tables.short(paperlike)
     assert "\n\n- 2 of 3 configurations could not be judged.\n" in tables.brief(broken)
     nothing = replace(broken, judged=(), summaries=(), contrasts=())
     assert tables.brief(nothing) == "There are no configurations, so there is no verdict."

@@ -107,6 +107,11 @@ class Pool:
         return f"{start} → {self.fields['target']}, {self.fields['mode']}{portion}{self.label}"
 
     @property
+    def is_poor(self) -> bool:
+        """Whether no candidate's mean is above what the same prediction in every pixel reaches."""
+        return self.metric.is_poor(max(self.means.values()), self.constant)
+
+    @property
     def portion(self) -> tuple[str, str]:
         """Size of the training subset, such as `20` or `5%`, and fold, such as `2/5`; empty for all images and without folds."""
         return self.fields.get("size", ""), self.fields.get("fold", "")

@@ -1,5 +1,6 @@
 """Initialisations of one target side by side: tests against one of them, and those that cannot be told from the best."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class StartComparison:
         metric: metric of the outcomes.
         rows: the starts from the best mean to the worst.
         label: distinguishes results of several recipes or data.
+        constant: outcome of the same prediction in every pixel; minus infinity where it is not known.
     """
 
     target: str
@@ -107,6 +109,7 @@ class StartComparison:
     metric: Metric
     rows: tuple[Compared, ...]
     label: str = ""
+    constant: float = -math.inf
 
     @property
     def name(self) -> str:
@@ -150,7 +153,8 @@ def compare_starts(
         target, mode, size, folds, data, protocol = key
         label = f" [data {data}, protocol {protocol}]" if names.count(key[:4]) > 1 else ""
         rows = _rows(starts, confidence, margin, reference)
-        comparisons.append(StartComparison(target, mode, size, folds, groups[key][0].metric, rows, label))
+        constant = max(pool.constant for pool in groups[key])
+        comparisons.append(StartComparison(target, mode, size, folds, groups[key][0].metric, rows, label, constant))
     return comparisons
 
 

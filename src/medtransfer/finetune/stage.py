@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
@@ -14,7 +14,7 @@ from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
-from medtransfer.finetune.finished import cell_of
+from medtransfer.finetune.finished import cell_of, find_finished
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
@@ -41,14 +41,17 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     Returns:
         The results, in the order of `cells`.
     """
-    tunings = _prepare(section, list(cells), checkpoints, prepared)
-    results, spent = list[Result](), list[float]()
+    tunings = _prepare(section, cells := list(cells), checkpoints, prepared)
+    results, spent, left = list[Result](), list[float](), set(cells)
+    if len(cells) > 1 and not force:
+        left -= find_finished(section, cells, checkpoints, prepared)
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
-        for number, tuning in enumerate(tunings, start=1):
+        for number, (cell, tuning) in enumerate(zip(cells, tunings, strict=True), start=1):
             begin = time.monotonic()
             result, reused = complete(tuning, force)
             spent += [] if reused else [time.monotonic() - begin]
+            left.discard(cell)
             metric = tuning.task.primary
             if tuning.task.linear:
                 classes = tuning.task.weighted(tuning.class_names)
@@ -59,16 +62,16 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
                 log.log(
                     logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
                     tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
-                    result.metrics[metric.name], _note_regions(tuning.target.info.regions), note,
-                    _note_time(spent, len(tunings) - number),
+                    result.metrics[metric.name], _note_regions(tuning.target.info.regions),
+                    _note_time(spent, len(left)), note,
                 )  # fmt: skip
             results.append(result)
     return results
 
 
 def _note_time(spent: Sequence[float], left: int) -> str:
-    """Return a clause about the time that the cells left take, by the seconds that others took."""
-    return f"; the rest takes about {duration(left * fmean(spent))}" if spent and left else ""
+    """Return a clause about the time that the cells left take, by the seconds that others took; the first one loads libraries."""
+    return f" (about {duration(left * median(spent))} left)" if spent and left else ""
 
 
 def _note_regions(regions: Collection[str]) -> str:
@@ -91,15 +94,16 @@ def _note_poor_labels(
 def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = "test") -> tuple[str, bool]:
     """Return a clause about masks without foreground, and about those no better than a constant one, and whether to warn.
 
-    No foreground is worth a warning where most images that show some are among those without.
+    No foreground is worth a warning where most images that show some are among those without; the other is one on test images,
+    since on validation images models are tried by short schedules, too.
     """
     images, empty, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
     clause = f", predicts no foreground in {empty} of {images} {split} images" if empty else ""
     clause += f" ({true} show none)" if empty and true else ""
     constant = metrics.get(metric.constant(split), -math.inf)
-    if poor := metrics[metric.name] <= constant:
+    if poor := metric.is_poor(metrics[metric.name], constant):
         clause = f", no better than the same label in every pixel ({constant:.4f}){clause}"
-    alarming = poor or 2 * (empty - true) > images - true
+    alarming = (poor and split == "test") or 2 * (empty - true) > images - true
     return f"{clause}; {REMEDY}" if alarming else clause, alarming
 
 

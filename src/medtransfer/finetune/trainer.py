@@ -27,6 +27,7 @@ from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
 SECOND_BETA = 0.999  # of Adam and AdamW, PyTorch's default
+SECONDS_BETWEEN_LINES = 60.0  # about the batches of an epoch, between those about epochs
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 2.0, 0.01  # after the first state saving takes at most this share
 Curves = dict[str, list[float | None]]
 
@@ -162,7 +163,7 @@ class Trainer:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
-        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch} of {label}", steps, "batches")
+        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch} of {label}", steps, "batches", SECONDS_BETWEEN_LINES)
         for step, (pixels, truth, _) in enumerate(batches, start=(epoch - 1) * steps):
             lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)

@@ -64,7 +64,7 @@ class Durations:
         """Add the duration of a job that is done."""
         self._seconds[Kind.of(job)].append(seconds)
 
-    def remaining(self, left: Mapping[Kind, int], at_once: Mapping[str, float]) -> Remaining:
+    def remaining(self, left: Mapping[Kind, int], at_once: Mapping[str, float], *, begun: bool = True) -> Remaining:
         """Estimate the time that jobs take which are waiting or running.
 
         Each job takes its part of the machine, the reciprocal of how many of it run at once. List scheduling ends at most the
@@ -76,6 +76,7 @@ class Durations:
         Args:
             left: number of jobs by kind.
             at_once: number of jobs that run at once, by command.
+            begun: whether some of them are running.
         """
         measured = {
             kind: [value for value in values if REUSED * value >= max(values)] for kind, values in self._seconds.items() if values
@@ -102,8 +103,8 @@ class Durations:
                 unknown[kind.job] = None
         error = NORMAL * math.sqrt(variance)
         chain = max(longest["prepare"], longest["pretrain"]) + max(longest["score"], longest["finetune"])
-        begun = max(longest.values())
-        return Remaining(max(0.0, ideal + low - error - begun), ideal + high + error + chain, tuple(unknown))
+        running = max(longest.values()) if begun else 0.0
+        return Remaining(max(0.0, ideal + low - error - running), ideal + high + error + chain, tuple(unknown))
 
 
 def _pooled_spread(measured: Mapping[Kind, list[float]]) -> float:

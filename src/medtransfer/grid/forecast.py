@@ -61,7 +61,7 @@ def _end(params: Params, to_do: Sequence[Job]) -> list[str]:
     at_once = kind.at_once(params, params.grid.workers, to_do, params.finetune.accelerator)
     if not at_once:
         return []
-    left = Durations(read_earlier(params, to_do)).remaining(Counter(map(Kind.of, to_do)), at_once)
+    left = Durations(read_earlier(params, to_do)).remaining(Counter(map(Kind.of, to_do)), at_once, begun=False)
     workers = counted(int(max(at_once.values())), f"{params.grid.launcher} worker")
     return [f"Started now on {workers}: {describe_end(left, datetime.now())}."]
 

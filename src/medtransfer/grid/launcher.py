@@ -86,7 +86,7 @@ class LauncherKind(ABC):
         """
 
     def at_once(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> dict[str, float]:
-        """Return how many jobs of each kind of `jobs` would run at once; by default nothing, since only a cluster knows."""
+        """Return how many jobs of each kind of `jobs` would run at once at most; by default nothing, since only a cluster knows."""
         return {}
 
     def is_single(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> bool:

@@ -106,7 +106,10 @@ class Local(LauncherKind):
         """Return how many jobs of each kind would run at once; see `LauncherKind`."""
         gpus = usable_gpus(accelerator)
         most, machine = count_workers(params, workers, jobs, gpus), _counted_machine(params, gpus)
-        return {job.kind: _at_once(params, most, machine, job) for job in reversed(jobs)}
+        counts = dict[str, float]()
+        for job in jobs:
+            counts[job.kind] = max(counts.get(job.kind, 0.0), _at_once(params, most, machine, job))
+        return counts
 
 
 def _check(params: Params, jobs: Sequence[Runnable], gpus: Sequence[str]) -> None:

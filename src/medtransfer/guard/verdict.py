@@ -1,5 +1,6 @@
 """Verdict of a guard in plain sentences, which claim no more than the short fine-tunings support."""
 
+import math
 from typing import Any
 
 from medtransfer.config.loaded_files import repeated_options
@@ -28,11 +29,17 @@ def _compared(guard: Guard, epoch: int) -> str:
         f"{claim[0].upper()}{claim[1:]}, after {guard.train_epochs} of {guard.full_epochs} epochs of fine-tuning on "
         f"{guard.target}: validation {metric} {guard.means[epoch]:.3f} against {guard.means[0]:.3f}, a difference of "
         f"{signed(guard.differences[epoch].value)} ({percent(guard.confidence).replace('.0 ', ' ')} interval {low} to {high})."
-    ) + (
-        guard.scores.note_constant((guard.means[0], guard.means[epoch]), "Neither")
-        if guard.learned(epoch)
-        else f" Neither learned anything: both are at most {guard.least:g}."
-    )
+    ) + _doubt(guard, epoch)
+
+
+def _doubt(guard: Guard, epoch: int) -> str:
+    """Return a sentence, after a space, where neither of two starts learned anything, or more than the same label everywhere."""
+    constant = guard.scores.constant
+    if not guard.learned(epoch):
+        return f" Neither learned anything: both are at most {guard.least:g}."
+    if guard.metric.is_poor(max(guard.means[0], guard.means[epoch]), constant):
+        return f" Neither is better than the same label in every pixel, which would have {constant:.3f}."
+    return ""
 
 
 def _covered(guard: Guard) -> str:
@@ -96,9 +103,10 @@ def summary(guard: Guard) -> dict[str, Any]:
             }
         )  # fmt: skip
     none = {"validation": guard.means[0], "by_seed": guard.scores.values[0].tolist()}
+    constant = {"constant": guard.scores.constant} if math.isfinite(guard.scores.constant) else {}
     return {
         "target": guard.target, "encoder": guard.encoder, "origin": guard.origin, "mode": guard.mode, "metric": guard.metric.name,
         "train_epochs": guard.train_epochs, "full_epochs": guard.full_epochs, "seeds": list(guard.seeds),
         "patients": guard.patients, "held_out": guard.held_out, "confidence": guard.confidence, "choice": guard.choice,
-        "none": none, "checkpoints": rows,
+        "none": none, "checkpoints": rows, **constant,
     }  # fmt: skip

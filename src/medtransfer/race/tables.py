@@ -1,5 +1,6 @@
 """Rows of the tables of a race, its summary as JSON, and its text for the terminal."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,8 @@ def summary(race: Race) -> Row:
     winner = race.entrants[race.winner]
     chosen = {name: getattr(winner, name) for name in ("name", "encoder", "origin", "epoch", "weights")}
     values = {"validation": race.value(race.last, race.winner), "error": race.error(race.last, race.winner), "test": race.tested}
-    pruned = race.pruned
+    pruned, known = race.pruned, race.last.scores.constant
+    constant = {"constant": known} if math.isfinite(known) else {}
     return {
         "target": race.target, "mode": race.mode, "metric": race.metric.name, "winner": {**chosen, **values},
         "indistinguishable": [race.entrants[index].name for index in race.rivals], "patients": race.patients,
@@ -74,7 +76,7 @@ def summary(race: Race) -> Row:
         "plan": [{"seats": rung.seats, "epochs": rung.epochs} for rung in race.plan],
         "cost": {"epochs": race.spent, "planned": race.planned, "budget": race.budget, "all_in_full": race.full},
         "pruned": None if pruned is None else _pruned(pruned),
-        "rungs": heat_rows(race),
+        "rungs": heat_rows(race), **constant,
     }  # fmt: skip
 
 

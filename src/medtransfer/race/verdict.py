@@ -32,6 +32,8 @@ def _headline(race: Race) -> str:
     value, error = race.value(heat, race.winner), race.error(heat, race.winner)
     spread = "" if error is None else f" ± {error:.3f}"
     seeds = f", mean over {len(race.seeds)} seeds" if len(race.seeds) > 1 else ""
+    constant = heat.scores.constant
+    poor = f"; the same label in every pixel would have {constant:.3f}" if race.metric.is_poor(value, constant) else ""
     if not race.learned:
         return (
             f"Nobody wins, since no model of the last rung learned anything: the best validation {metric}, of "
@@ -40,8 +42,7 @@ def _headline(race: Race) -> str:
         )
     return (
         f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {counted(heat.epochs, 'epoch')} on "
-        f"{race.target} ({_patients(race)}{seeds}). Its test {metric} is {race.tested:.3f}; nobody else was tested."
-        f"{heat.scores.note_constant([value], 'No model of the last rung')}"
+        f"{race.target} ({_patients(race)}{seeds}){poor}. Its test {metric} is {race.tested:.3f}; nobody else was tested."
     )
 
 

@@ -176,19 +176,19 @@ class _Progress:
     """
 
     def __init__(self, total: int, at_once: int, alone: bool) -> None:
-        self._total, self._alone, self.tally = total, alone, Tally("rank", total, "candidates", at_once)
+        self._alone, self.tally = alone, Tally("rank", total, "candidates", at_once)
 
     def finish(self, job: Measure, outcome: Outcome) -> None:
         """Count a candidate, and say how it was loaded or why it is left out."""
         self.tally.count()
         if outcome.status != "done":
-            log.warning("rank: %d/%d %s is left out: %s", self.tally.done, self._total, job.name, outcome.reason)
+            log.warning("rank: %d/%d %s is left out: %s", self.tally.done, self.tally.total, job.name, outcome.reason)
             return
         record = RankedCandidate.read(Path(job.record))
         contract = record.input
         loaded = f"{record.audit}; expects {contract['size']} px, mean {contract['mean']}, std {contract['std']}; "
         log.info(
-            "rank: %d/%d %s: %s%.1f s", self.tally.done, self._total, job.name, "" if self._alone else loaded, record.seconds
+            "rank: %d/%d %s: %s%.1f s", self.tally.done, self.tally.total, job.name, "" if self._alone else loaded, record.seconds
         )  # fmt: skip
 
     def drop(self, job: Measure) -> None:

@@ -42,6 +42,8 @@ def verdict(comparison: StartComparison, confidence: float) -> str:
     """Say which start of a target has the highest mean, which others may be the best, and which are not."""
     best, *others = comparison.rows
     text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
+    if comparison.metric.is_poor(best.mean, comparison.constant):
+        text += f", no higher than that of the same label in every pixel, {number(comparison.constant)}"
     if best.unbeaten is None:
         return f"{text}; which is the best is not tested, since a start has a single repetition."
     maybe, beaten = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))

@@ -191,7 +191,7 @@ def weaknesses(analysis: Analysis) -> list[str]:
             f"{'predicts' if blank == 1 else 'predict'} no foreground in any test image: train for more epochs or at another "
             "learning rate, and look at the labels."
         )
-    if poor := [pool.pool for pool in judged if max(pool.pool.means.values()) <= pool.pool.constant]:
+    if poor := [pool.pool for pool in judged if pool.pool.is_poor]:
         best, constant = max((max(pool.means.values()), pool.constant) for pool in poor)
         texts.append(
             f"In {len(poor)} of {len(judged)} judged configurations no checkpoint has a higher mean "

@@ -49,6 +49,10 @@ class Metric:
         """Return the name, in results, of its value on a split for the best prediction that is the same everywhere."""
         return f"{split}_constant_{self.name}"
 
+    def is_poor(self, value: float, constant: float) -> bool:
+        """Return whether a value is no better than that of a constant prediction, which is not perfect itself."""
+        return value <= constant < self.high
+
     def clip(self, value: float) -> float:
         """Return a value, or the end of the metric's range that it lies beyond; NaN stays."""
         return value if isnan(value) else min(max(value, self.low), self.high)

@@ -1,7 +1,7 @@
 """Scores of fine-tuned models on validation patients, with the scores without each patient."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -42,11 +42,6 @@ class Scores:
     def mean_over_seeds(self) -> "Scores":
         """Return the means over seeds, (C,) and (C, P)."""
         return Scores(self.values.mean(axis=1), self.without.mean(axis=1), self.constant)
-
-    def note_constant(self, values: Iterable[float], who: str) -> str:
-        """Return a sentence, after a space, if no value is above what the same prediction everywhere reaches; else nothing."""
-        best = max(values)
-        return f" {who} is better than the same label in every pixel ({self.constant:.3f})." if best <= self.constant else ""
 
 
 def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:

@@ -27,7 +27,7 @@ def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Patter
     pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
     before, *after = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.removeprefix("./").split(CASE))
     ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
-    return re.compile(f"{before}(?P<case>.+?){'(?P=case)'.join(after)}{ending}", re.IGNORECASE if ending else 0)
+    return re.compile(f"{before}(?P<case>.+?){'(?-i:(?P=case))'.join(after)}{ending}", re.IGNORECASE if ending else 0)
 
 
 def list_files(home: Path) -> list[Path]:
