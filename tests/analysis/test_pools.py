@@ -232,6 +232,12 @@ def test_what_the_same_label_everywhere_reaches_is_read(constant: float | None, 
     assert len(said) == poor and all("such as 0.380 against 0.390" in text for text in said)
 
 
+def test_a_study_of_some_checkpoints_needs_no_scores(workplace: Path) -> None:
+    add_dice()
+    ((pool,), _) = collect(SETTING, described=Described("prot1", every_epoch=False))
+    assert pool.scores == {} and pool.score_run == ""
+
+
 def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:
     add_dice()
     parent = {"encoder": "unet", "origin": "old", "kind": "file", "source": "imagenet", "epoch": 9, "weights": "ab"}

@@ -71,6 +71,11 @@ def test_the_end_is_a_range(low: float, high: float, text: str) -> None:
     assert describe_end(Remaining(low, high, ()), NOON) == text
 
 
+@pytest.mark.parametrize(("low", "text"), [(30, "the end is unknown"), (7200, "ends after 14:00, the rest is unknown")])
+def test_an_end_after_less_than_a_minute_says_nothing(low: float, text: str) -> None:
+    assert describe_end(Remaining(low, low, ("score",)), NOON) == f"{text} until the first scoring has finished"
+
+
 def test_the_range_holds_the_true_end() -> None:
     """600 simulated studies of 40 jobs on 4 workers, estimated when 6 are done; list scheduling is simulated by brute force."""
     rng, held, widths = np.random.default_rng(0), 0, []

@@ -97,6 +97,13 @@ def test_the_published_spread_of_dice_says_nothing_about_labels(workplace: Path,
     assert "| sample | unknown | –          | –        | –" in forecast(params)
 
 
+def test_a_gap_that_no_two_checkpoints_can_have_is_not_told(
+    workplace: Path, tiny_params: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medtransfer.grid.forecast.detectable_gap", lambda spread, seeds, confidence: 3.6845)
+    assert "| none     |" in forecast(tiny_params())
+
+
 def test_one_seed_distinguishes_nothing(workplace: Path, tiny_params: Make) -> None:
     text = forecast(tiny_params({"study.seeds": [7]}))
     assert "With one seed no two checkpoints can be distinguished." in text and "| none     |" in text

@@ -218,6 +218,7 @@ def write_images(folder: Path, names: str) -> None:
         ("x.png x-lung_masks.png", "1 of the 2", "x-lung_masks.png", "add `--mask-suffix -lung_masks`"),
         ("x.tif y.tif x_lesion.png? y_lesion.png?", "2 of the 4", "x_lesion.png", "add `--mask-suffix _lesion`"),
         ("v.nii.gz v_heart.nii.gz?", "1 of the 2", "v_heart.nii.gz", "add `--mask-suffix _heart`"),
+        ("c/c_t1.nii.gz c/c_t2.nii.gz c/c_seg.nii.gz?", "1 of the 3", "c_seg.nii.gz", "add `--mask-suffix _seg`"),
         ("x.png x_mask_1.png x_mask_2.png", "2 of the 3", "x_mask_1.png", r"move what is named \*_mask_1, \*_mask_2 to another"),
         ("images/x.png masks/x.png", "1 of the 2", "masks/x.png", "name the folder of the images alone"),
         ("my_segmentation/a/x.png my_segmentation/masks/x.png", "1 of the 2", "masks/x.png", "name the folder of the images alone"),
@@ -237,7 +238,7 @@ def test_masks_among_images_are_named_with_the_remedy(names: str, number: str, e
 @pytest.mark.parametrize(
     "names",
     ["x.png y_gt.png", "c.nii.gz c_0000.nii.gz", "x.png x_2.png x_flipped.png", "masks/x.png masks/y.png", "gt5/x.png b/y.png",
-     "x.png? x_2.png?", "xgt.png x.png", "a.png a/b_gt.png", "1.png 10.png 1-0.png"],
+     "x.png? x_2.png?", "xgt.png x.png", "x_t1.png y_seg.png", "x_gt.png x_mask.png", "a.png a/b_gt.png", "1.png 10.png 1-0.png"],
 )  # fmt: skip
 def test_images_that_are_named_alike_are_no_masks(names: str, tmp_path: Path) -> None:
     write_images(tmp_path, names)

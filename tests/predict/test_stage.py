@@ -32,6 +32,7 @@ from medtransfer.predict.images import Image
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.stage import _mask_rule, _warn_of_layout
 from medtransfer.predict.windows import Plan
+from medtransfer.prepare.picture_files import RawMask
 from medtransfer.records import ImageRule, write_text
 
 pytestmark = pytest.mark.long
@@ -467,6 +468,20 @@ def test_labels_of_masks_that_name_no_background_take_0_for_it() -> None:
 
     assert table({85: "cyst", 170: "solid"}) == table({0: "background", 85: "cyst", 170: "solid"})
     assert table({85: "cyst", 170: "background"}) == {85: 1, 170: 0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "proposed"),
+    [
+        (None, "{0: background, 1: necrosis, 2: oedema, 4: enhancing}"),
+        ({1: "necrosis", 2: "oedema", 3: "enhancing"}, "{0: background, 1: necrosis, 2: oedema, 3: enhancing, 4: ignore}"),
+    ],
+)
+def test_proposed_labels_of_masks_give_an_unknown_value_a_class_that_no_value_has(labels: Any, proposed: str) -> None:
+    """As BraTS does with 4; what the user has defined stays."""
+    rule = _mask_rule(load_params([PARAMS], {"predict.labels": labels}).predict, ["necrosis", "oedema", "enhancing"])
+    with pytest.raises(InputError, match=f"got \\[4\\]; .* such as `labels: {proposed}`"):
+        rule.number(RawMask(np.array([[0, 1], [2, 4]]), "labels", False), Path("case_seg.nii.gz"))
 
 
 def test_the_layout_of_slices_is_said_where_a_model_of_pictures_gets_a_volume(caplog: pytest.LogCaptureFixture) -> None:

@@ -53,9 +53,13 @@ def analysis(evidence: Evidence) -> Analysis:
             "of draws, and the TIS of robustness (offline) has a standard deviation of 0.013.",
         ),
         (
-            Evidence(patients=Patients(1, 2, 1.0, None)),
-            "With other test patients (bootstrap of the 2 or more of a target) the best checkpoint would stay the best in 100.0 % "
+            Evidence(patients=Patients(1, 6, 1.0, None)),
+            "With other test patients (bootstrap of the 6 or more of a target) the best checkpoint would stay the best in 100.0 % "
             "of draws.",
+        ),
+        (
+            Evidence(patients=Patients(1, 2, 1.0, None)),
+            "What other test patients would change is not told: a target has 2, and 6 are the least.",
         ),
     ],
 )

@@ -158,6 +158,18 @@ def test_without_robustness_only_baselines_are_described(broken: Analysis):
     assert "2 of 3 configurations could not be judged." in verdict_text.particulars(broken)
 
 
+@pytest.mark.parametrize(
+    ("near", "said"),
+    [((), ""), (("full",), "Not distinguished from the best: the last checkpoint. "),
+     (("full", "none"), "Not distinguished from the best: the last checkpoint and no pretraining. ")],
+)  # fmt: skip
+def test_plain_choices_of_one_configuration_promise_nothing_about_others(broken: Analysis, near: tuple[str, ...], said: str):
+    first = broken.judged[0]
+    verdicts = tuple(replace(verdict, within_noise=verdict.selector.name in near) for verdict in first.verdicts)
+    text = verdict_text.verdict(replace(broken, judged=(replace(first, verdicts=verdicts), *broken.judged[1:])))
+    assert text.endswith(f" %. {said}One configuration says nothing about others.")
+
+
 def test_nothing_judged_gives_the_reasons(broken: Analysis):
     nothing = replace(broken, judged=broken.judged[1:], summaries=(), contrasts=())
     assert verdict_text.verdict(nothing).startswith("There is no verdict, since none of the 2 configurations could be judged: ")

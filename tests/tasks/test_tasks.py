@@ -1,6 +1,8 @@
 """The contract of every task, on a prepared target of its kind."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,17 @@ def targets(shared_workplace: Path, tiny_params: Callable[..., Params]) -> dict[
     """Prepare a target of every task."""
     target = study.prepare(tiny_params())
     return {"segmentation": target, **{task: relabel(target, task, Path(f"labelled/{task}")) for task in LABELS}}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_target_is_checked_without_the_libraries_of_training(name, targets):
+    """Where all fine-tunings are finished, nothing else would load them, which takes seconds."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom medtransfer.records import PreparedTarget\n"
+        f"from medtransfer.tasks import TASKS\ntarget = PreparedTarget.open(Path({str(targets[name].folder)!r}))\n"
+        f"TASKS[{name!r}].check(target, ['train', 'test'])\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", TASKS)

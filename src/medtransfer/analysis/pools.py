@@ -238,7 +238,7 @@ def _pool(
     seedless = len(once) < len(outcome)
     outcome, by_cell = once, {cell: by_cell[cell] for cell in once}
     tuned = {epoch for epoch, _ in outcome}
-    if not every_epoch:
+    if scored and not every_epoch:
         scored = {**scored, **{name: _only(scored.get(name, {}), tuned) for name in ("scores", "unfit")}}
     scores = scored.get("scores", {})
     candidates = tuned.union(*scores.values(), *scored.get("unfit", {}).values())

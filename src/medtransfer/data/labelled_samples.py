@@ -7,12 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtransfer.config.loaded_files import prepare_command
+from medtransfer.data.image_labels import read_labels, uncertain_rule
 from medtransfer.data.pixels import to_images
 from medtransfer.data.target_samples import TargetSamples
-from medtransfer.data.uncertain_labels import LEFT_UNCERTAIN, UncertainRule
-from medtransfer.errors import InputError
-from medtransfer.records import IGNORE, LABELS_FILE, TARGET_FILE, UNCERTAIN, PreparedTarget
+from medtransfer.records import UNCERTAIN, PreparedTarget
 
 ENLARGED = 256 / 224  # side of an image to the side of its ten crops
 
@@ -72,37 +70,3 @@ class LabelledSamples(TargetSamples):
         if tuple(pixels.shape[1:]) == tuple(size):
             pixels = resize(pixels, [round(side * ENLARGED) for side in size], antialias=True)
         return torch.stack(ten_crop(pixels, size)).movedim(1, -1).contiguous()
-
-
-def read_labels(target: PreparedTarget) -> np.ndarray:
-    """Read the labels of all images of a target, uint8 (N,) or (N, L).
-
-    Raises:
-        InputError: one is unknown, or uncertain where no rule says what it is taken for.
-    """
-    labels, classes = np.array(target.image_labels), target.info.classes
-    allowed = [0, 1, UNCERTAIN, IGNORE] if labels.ndim == 2 else list(range(max(2, len(classes))))
-    if unknown := sorted(set(np.unique(labels).tolist()) - set(allowed)):
-        raise InputError(
-            f"expected the labels {', '.join(map(str, allowed))} in {target.folder / LABELS_FILE}, but got {unknown[0]}; make the "
-            f"target again with `{prepare_command(target.folder.name, '--force')}`"
-        )
-    if labels.ndim == 2 and (labels == UNCERTAIN).any():
-        uncertain_rule(target)
-    return labels
-
-
-def uncertain_rule(target: PreparedTarget) -> UncertainRule:
-    """Return the rule for the uncertain labels that a target still has.
-
-    Raises:
-        InputError: its settings name none.
-    """
-    options = target.info.settings.get("options")
-    name = options.get("uncertain") if isinstance(options, dict) else None
-    if name not in LEFT_UNCERTAIN:
-        raise InputError(
-            f"expected the option uncertain in {target.folder / TARGET_FILE} to be {' or '.join(LEFT_UNCERTAIN)}, since there are "
-            f"uncertain labels, but got {name!r}; prepare the target with one of them"
-        )
-    return LEFT_UNCERTAIN[name]

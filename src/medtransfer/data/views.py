@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from medtransfer.data.image_labels import read_labels
 from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
-from medtransfer.data.labelled_samples import read_labels
 from medtransfer.data.pixels import centre, normalise, per_channel, to_images
 from medtransfer.data.windows import Windows
 from medtransfer.records import PreparedTarget

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +19,7 @@ from medtransfer.finetune.finished import cell_of, find_finished
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
+from medtransfer.progress import loading
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -45,6 +47,9 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     results, spent, left = list[Result](), list[float](), set(cells)
     if len(cells) > 1 and not force:
         left -= find_finished(section, cells, checkpoints, prepared)
+    if len(left) > 1:
+        with loading("finetune"):  # not in the time of the first cell
+            import_module("medtransfer.finetune.train")
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
         for number, (cell, tuning) in enumerate(zip(cells, tunings, strict=True), start=1):

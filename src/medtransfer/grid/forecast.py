@@ -1,5 +1,6 @@
 """What a study takes and what it could distinguish, said before anything runs."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -106,7 +107,7 @@ def _series(params: Params) -> str:
     text = f"{counted(len(names), 'pretraining')}: {', '.join(names)}. {counted(len(targets), 'target')}: {', '.join(targets)}."
     if params.pretrain.stop_on is not None:
         text += " A pretraining that stops early leaves fewer fine-tunings."
-    return f"{text} Finished counts what exists under these names; the run compares the settings."
+    return f"{text} Finished counts fine-tunings in the store, and what else exists under these names."
 
 
 def _clusters(params: Params) -> str:
@@ -168,10 +169,11 @@ def _row(target: str, pools: Sequence[Pool], seeds: int, params: Params) -> dict
         source, spread = f"the paper, {reader}", RELATIVE_SPREADS[reader]
     elif _is_of_labels(params, target):
         return {"target": target, "spread": "unknown", "known from": "–", "gap seen": "–", f"seeds for a gap of {margin:g}": "–"}
+    gap = detectable_gap(spread, seeds, confidence) if seeds > 1 else math.inf
     needed = int(seeds_needed(spread, margin, confidence))
     return {
         "target": target, "spread": f"{spread:.4f}", "known from": source,
-        "gap seen": f"{detectable_gap(spread, seeds, confidence):.4f}" if seeds > 1 else "none",
+        "gap seen": f"{gap:.4f}" if gap < 1 else "none",  # TIS has no larger one
         f"seeds for a gap of {margin:g}": f"more than {MOST_SEEDS}" if needed >= MOST_SEEDS else str(needed),
     }  # fmt: skip
 

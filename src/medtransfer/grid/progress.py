@@ -137,7 +137,7 @@ def describe_end(left: Remaining, now: datetime) -> str:
     listed = " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
     unknown = f"unknown until the first {listed} {'have' if len(words) > 1 else 'has'} finished"
     if left.unknown:
-        return f"the end is {unknown}" if not left.high else f"ends after {_clock(now, left.low)}, the rest is {unknown}"
+        return f"the end is {unknown}" if left.low < 60 else f"ends after {_clock(now, left.low)}, the rest is {unknown}"
     low, high = _clock(now, left.low), _clock(now, left.high)
     return f"ends about {low}" if low == high else f"ends between {low} and {high}"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
@@ -45,7 +46,7 @@ def run(params: Params) -> str:
     else:
         summary = f"{counted(sum(job.kind == 'finetune' for job in jobs), 'cell')} done, 0 failed, 0 remaining"
     kept = keep_winners(params, jobs)
-    return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
+    return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report{repeated_options()}"
 
 
 def run_and_report(params: Params, short: bool = False) -> str:

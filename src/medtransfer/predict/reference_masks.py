@@ -49,12 +49,25 @@ def refuse_masks(images: Sequence[Image], path: Path) -> None:
 
 
 def _named_alike(images: Sequence[Image]) -> Iterator[tuple[tuple[Image, Image], str]]:
-    """Yield each image whose name is that of another one and an ending: both, and the ending."""
+    """Yield each image whose name is that of another one and an ending: both, and the ending.
+
+    One whose ending says that it is a mask is named like others with endings, too: `case_seg` beside `case_t1`.
+    """
     named = {image.name: image for image in images}
+    beside = {begun[0]: image for image in images if (begun := _beginnings(image.name)) and not _says_mask(_ending(image.name))}
     for image in images:
-        owner = next((name for name in _beginnings(image.name) if name in named), None)
+        begun = _beginnings(image.name)
+        owner = next((name for name in begun if name in named), None)
         if owner is not None:
             yield (image, named[owner]), image.name.removeprefix(owner)
+        elif begun and begun[0] in beside and _says_mask(ending := _ending(image.name)):
+            yield (image, beside[begun[0]]), ending
+
+
+def _ending(name: str) -> str:
+    """Return the shortest ending of a name, of those that `_beginnings` leaves; empty if there is none."""
+    begun = _beginnings(name)
+    return name.removeprefix(begun[0]) if begun else ""
 
 
 def _beginnings(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medtransfer import tracking
@@ -102,7 +103,7 @@ def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
         values = dict(enumerate(("background", *classes)))
     elif values and "background" not in values.values() and all(isinstance(value, int) and value for value in values):
         values = {0: "background", **values}
-    return read_rule(values, classes, None, segments=True)
+    return replace(read_rule(values, classes, None, segments=True), assumed=section.labels is None)
 
 
 def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: bool) -> tuple[list[Prediction], int]:

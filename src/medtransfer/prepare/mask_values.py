@@ -31,6 +31,7 @@ class MaskRule:
         threshold: lowest raw value of the only class; None to use the table.
         segments: class number of each label of a segment, in DICOM segmentations.
         classes: names of the non-background classes, for messages.
+        assumed: whether nobody has said what the values mean, so that a message may propose another table.
         notes: kinds of notes that were logged already.
     """
 
@@ -39,6 +40,7 @@ class MaskRule:
     threshold: float | None
     segments: Mapping[str, int] = field(default_factory=dict)
     classes: Sequence[str] = field(default=(), compare=False)
+    assumed: bool = field(default=False, compare=False)
     notes: set[str] = field(default_factory=set, compare=False)
 
     def number(self, raw: RawMask, path: Path) -> np.ndarray:
@@ -103,7 +105,10 @@ class MaskRule:
     def _such_as(self, values: Sequence[int]) -> str:
         """Return an example of the option `labels` for a mask of these values, with what is defined already."""
         names = {0: "background", IGNORE: "ignore"} | dict(enumerate(self.classes, start=1))
-        known = {value: names.get(number, "ignore") for value, number in (self.table or {}).items()}
+        known = {
+            value: names.get(number, "ignore")
+            for value, number in (self.table or {}).items() if value in values or not self.assumed
+        }  # fmt: skip
         return such_as(values, self.classes, known | dict.fromkeys(self.ignored, "ignore"))
 
     def _note_lossy(self, values: Sequence[int], path: Path) -> None:

@@ -92,14 +92,15 @@ def _plan(params: Params, count: int, budget: int) -> list[Rung]:
         InputError: the budget pays for no race.
     """
     section = params.race
+    each = f" with {section.seeds} seeds" if section.seeds > 1 else ""
     plan = fit_rungs(count, params.finetune.train_epochs, section.eta, budget // section.seeds)
     if (cost := section.seeds * cost_of(plan)) > budget:
         raise InputError(
-            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take"
-            f"{f' with {section.seeds} seeds' if section.seeds > 1 else ''}, but got {budget}; raise race.budget or "
+            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take{each}, "
+            f"but got {budget}; raise race.budget or "
             "race.budget_factor, lower finetune.train_epochs, or name fewer candidates"
         )
-    log.info("race: %s: at least %d epochs, at most %d", tables.rungs_text(plan), cost, budget)
+    log.info("race: %s%s: at least %d epochs, at most %d", tables.rungs_text(plan), each, cost, budget)
     return plan
 
 

@@ -3,7 +3,7 @@
 import math
 
 from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, Patients, Power
-from medtransfer.metrics.comparison import POWER
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER
 from medtransfer.metrics.power import MOST_SEEDS
 from medtransfer.report import trials_text
 from medtransfer.report.format import percent, signed
@@ -63,6 +63,9 @@ def _power(power: Power, analysis: Analysis) -> str:
 
 
 def _patients(patients: Patients, analysis: Analysis) -> str:
+    if patients.fewest < LEAST_CLUSTERS:
+        few = f"a target has {patients.fewest}, and {LEAST_CLUSTERS} are the least"
+        return f"What other test patients would change is not told: {few}."
     text = (
         f"With other test patients (bootstrap of the {patients.fewest} or more of a target) the best checkpoint would stay the "
         f"best in {percent(patients.same_best)} of draws"

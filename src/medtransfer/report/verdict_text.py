@@ -113,7 +113,19 @@ def _plain_choices(analysis: Analysis) -> str:
     kept = ", ".join(f"{summary.selector.label} {percent(summary.mean_tis)}" for summary in plain)
     count = max(summary.pools for summary in summaries.values())
     over = counted(count, "configuration")
-    return f"Of the best checkpoint’s {analysis.metric_label}, plain choices keep, over {over}: {kept}."
+    text = f"Of the best checkpoint’s {analysis.metric_label}, plain choices keep, over {over}: {kept}."
+    return f"{text} {_of_one(analysis)}" if count == 1 else text
+
+
+def _of_one(analysis: Analysis) -> str:
+    """Say which plain choices of the only judged configuration may be the best, and what it does not tell."""
+    judged = next(judged for judged in analysis.judged if judged.verdicts)
+    near = [
+        selector.phrase
+        for selector in (FULL, NONE) if (found := judged.by_selector.get(selector.name)) and found.within_noise
+    ]  # fmt: skip
+    may = f"Not distinguished from the best: {_listed(near)}. " if near else ""
+    return f"{may}One configuration says nothing about others."
 
 
 def _no_verdict(analysis: Analysis) -> str:

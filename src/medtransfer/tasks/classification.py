@@ -48,7 +48,7 @@ class _Classification:
 
     def check(self, target: "PreparedTarget", splits: Collection[str]) -> list[str]:
         """Check that each split has images of more than one class, and return which classes it cannot judge."""
-        from medtransfer.data.labelled_samples import read_labels, uncertain_rule
+        from medtransfer.data.image_labels import read_labels, uncertain_rule
         from medtransfer.records import UNCERTAIN
 
         labels, classes, notes = read_labels(target), target.info.classes, []
