@@ -48,7 +48,7 @@ def find_finished(section: Finetune, names: Sequence[CellName], checkpoints: Pat
         if target is None or info is None:
             continue
         cell = cell_of(name, protocol, target, info)
-        if cell.key in finished and _is_complete(cell, models, target):
+        if cell.key in finished and is_complete(cell, models, target):
             complete.add(name)
     return complete
 
@@ -82,7 +82,7 @@ def _start(checkpoints: Path, encoder: str, origin: str, epoch: int) -> Checkpoi
         return None
 
 
-def _is_complete(cell: Cell, models: Path, target: TargetInfo) -> bool:
+def is_complete(cell: Cell, models: Path, target: TargetInfo) -> bool:
     """Return whether a cell's folder holds its result and the model that it says it kept, with a record of today's form."""
     folder = cell.folder(models)
     result = _read(folder / "metrics.json")

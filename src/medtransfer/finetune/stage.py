@@ -15,7 +15,7 @@ from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
-from medtransfer.finetune.finished import cell_of, find_finished
+from medtransfer.finetune.finished import cell_of, is_complete
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
@@ -43,20 +43,19 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     Returns:
         The results, in the order of `cells`.
     """
-    tunings = _prepare(section, cells := list(cells), checkpoints, prepared)
-    results, spent, left = list[Result](), list[float](), set(cells)
-    if len(cells) > 1 and not force:
-        left -= find_finished(section, cells, checkpoints, prepared)
+    tunings = _prepare(section, list(cells), checkpoints, prepared)
+    results, spent, out = list[Result](), list[float](), Path(section.out)
+    left = {tuning.cell.key for tuning in tunings if force or not is_complete(tuning.cell, out, tuning.target.info)}
     if len(left) > 1:
         with loading("finetune"):  # not in the time of the first cell
             import_module("medtransfer.finetune.train")
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
-        for number, (cell, tuning) in enumerate(zip(cells, tunings, strict=True), start=1):
+        for number, tuning in enumerate(tunings, start=1):
             begin = time.monotonic()
             result, reused = complete(tuning, force)
             spent += [] if reused else [time.monotonic() - begin]
-            left.discard(cell)
+            left.discard(tuning.cell.key)
             metric = tuning.task.primary
             if tuning.task.linear:
                 classes = tuning.task.weighted(tuning.class_names)
@@ -75,7 +74,7 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
 
 
 def _note_time(spent: Sequence[float], left: int) -> str:
-    """Return a clause about the time that the cells left take, by the seconds that others took; the first one loads libraries."""
+    """Return a clause about the time that the cells left take, by the seconds that others took."""
     return f" (about {duration(left * median(spent))} left)" if spent and left else ""
 
 
