@@ -231,6 +231,14 @@ def test_nobody_wins_who_learned_nothing(raced, inputs, tiny_params, monkeypatch
     assert race.least == 0.0 and "wins: validation" in verdict(race)[0]
 
 
+@pytest.mark.parametrize(
+    ("patients", "said"), [(2, "(2 validation patients, too few to tell much"), (6, "(6 validation patients)")]
+)
+def test_few_patients_are_named(patients, said, raced, inputs, tiny_params, monkeypatch):
+    monkeypatch.chdir(inputs)
+    assert said in verdict(replace(ended(tiny_params(CHOSEN)), patients=patients))[0]
+
+
 def test_a_winner_no_better_than_the_same_label_everywhere_is_named(raced, inputs, tiny_params, monkeypatch):
     """The validation masks decide what a constant mask reaches; it is put above the winner."""
     monkeypatch.chdir(inputs)

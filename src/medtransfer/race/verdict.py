@@ -4,6 +4,7 @@ import numpy as np
 
 from medtransfer.analysis.rankings import LEAST
 from medtransfer.config.loaded_files import predict_command, repeated_options
+from medtransfer.metrics.comparison import LEAST_CLUSTERS
 from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
 from medtransfer.report.format import listed, percent
@@ -47,7 +48,8 @@ def _headline(race: Race) -> str:
 
 
 def _patients(race: Race) -> str:
-    return f"{race.patients} validation patient{'' if race.patients == 1 else 's'}"
+    few = ", too few to tell much" if race.patients < LEAST_CLUSTERS else ""
+    return f"{counted(race.patients, 'validation patient')}{few}"
 
 
 def _rivals(race: Race) -> str:
