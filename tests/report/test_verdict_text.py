@@ -1,5 +1,6 @@
 """The verdict in words: what it says, and that it never says more than the numbers."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from medtransfer.analysis.model import Analysis, Contrast, Evidence, Sampling, S
 from medtransfer.analysis.summary import analyse
 from medtransfer.metrics.comparison import Interval, Outcome
 from medtransfer.report import data_notes, glossary, tables, verdict_text
-from medtransfer.report.format import between, epochs, number, probability, signed, spread
+from medtransfer.report.format import between, epochs, number, probability, probability_from_draws, signed, spread
 from medtransfer.selectors.selectors import EQUAL_COST, SELECTORS
 from medtransfer.tasks import TASKS
 
@@ -260,6 +261,8 @@ def test_every_way_of_choosing_is_explained(paperlike: Analysis):
         (signed(0.0123), "+0.012"), (signed(-0.5, 1), "−0.5"), (signed(-0.0001), "0.000"), (between((-0.1, 0.2)), "−0.100 – 0.200"),
         (between(None), "–"), (spread(0.5, float("nan")), "0.500"), (spread(0.5, 0.01), "0.500 ± 0.010"), (epochs(300.0), "300"),
         (epochs(32.36), "32.4"), (probability(0.0001), "< 0.001"), (probability(0.0), "0.000"), (probability(None), "–"),
+        (probability_from_draws(0.0), "< 0.001"), (probability_from_draws(0.25), "0.250"), (probability_from_draws(1.0), "> 0.999"),
+        (probability_from_draws(None), "–"), (probability_from_draws(math.nan), "–"),
     ],
 )  # fmt: skip
 def test_numbers_as_they_are_written(text: str, expected: str):

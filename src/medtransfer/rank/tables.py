@@ -12,10 +12,9 @@ from medtransfer.rank.judged import judge
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
-from medtransfer.report.format import best_words, between, probability
+from medtransfer.report.format import best_words, between, probability_from_draws
 from medtransfer.selectors.score_names import score_label
 
-LEAST = 1e-9  # probability in place of none of the draws
 OTHER_RECIPE = "another recipe than that of the parameters"  # of the outcomes
 Row = dict[str, Any]
 
@@ -71,9 +70,8 @@ def overview_rows(ranking: Ranking) -> list[Row]:
 
 
 def best_text(standing: Standing, index: int) -> str:
-    """Return how probable it is that a candidate is the best; `< 0.001` for none of the draws, and a dash where it is undefined."""
-    value = float(standing.best[index])
-    return probability(max(value, LEAST)) if np.isfinite(value) else "–"
+    """Return how probable it is that a candidate is the best; a dash where it is undefined."""
+    return probability_from_draws(float(standing.best[index]))
 
 
 def best_word(standing: Standing, index: int) -> str:

@@ -58,6 +58,13 @@ def probability(value: float | None) -> str:
     return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
+def probability_from_draws(value: float | None) -> str:
+    """Format a share of random draws as a probability, of which none and all of them are but bounds: `< 0.001` and `> 0.999`."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "> 0.999" if value > 0.9995 else probability(max(value, 1e-9))
+
+
 def best_words(unbeaten: Sequence[bool | None]) -> list[str]:
     """Say of each candidate whether it is the best, from whether another is better; a dash where that is not tested.
 

@@ -21,7 +21,7 @@ from medtransfer.report import (
     starts_text,
     tables,
 )
-from medtransfer.report.format import between, epochs, probability, share, signed, spread
+from medtransfer.report.format import between, epochs, probability_from_draws, share, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, initialisations, learning
 from medtransfer.report.plots.figure import MOST_PANELS, with_curves
 from medtransfer.report.plots.inline import icon
@@ -255,7 +255,7 @@ def _points(judged: Judged) -> list[Row]:
 def _point(pool: Pool, candidate: Candidate, tis: float | None) -> Row:
     return {
         "epoch": candidate.key, pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
-        "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
+        "interval": between(candidate.interval), "P(best)": probability_from_draws(candidate.p_best),
         "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis,
         **tables.score_cells(pool, candidate, "its interval"),
         "rise ± error": f"{signed(candidate.rise[0])} ± {candidate.rise[1]:.3f}" if candidate.rise else "–",

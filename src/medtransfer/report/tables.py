@@ -8,7 +8,7 @@ from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, starts_text, verdict_text
-from medtransfer.report.format import Interval, between, epochs, probability, share, signed, spread
+from medtransfer.report.format import Interval, between, epochs, probability, probability_from_draws, share, signed, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 
@@ -124,7 +124,7 @@ def checkpoint_table(judged: Judged) -> list[Row]:
     return [
         {
             "epoch": candidate.key, judged.pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
-            "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
+            "interval": between(candidate.interval), "P(best)": probability_from_draws(candidate.p_best),
             "within noise": ("yes" if candidate.within_noise else "no") if candidate.interval else "–",
             **score_cells(judged.pool, candidate, "robustness interval"),
         }
