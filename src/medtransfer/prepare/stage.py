@@ -109,15 +109,9 @@ def prepare(
             by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
-            shares = ""
             notes = [*scan.notes, *scan.loaded_notes(), *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
-            if scan.labels and scan.labels.file == MASKS_FILE:
-                shares, found = _write_mask_counts(scan, splits, rows, partial)
-                notes += found
-            if scan.task in IMAGE_TASKS:
-                shares, found = _write_label_counts(scan, splits, partial)
-                notes += found
-            for note in notes:
+            shares, found = _write_counts(scan, splits, rows, partial)
+            for note in [*notes, *found]:
                 log.warning("prepare: %s", note)
             counts = _write_index(scan, splits, rows, partial)
             arrays = {name: file_sha256(partial / name) for name in files}
@@ -240,6 +234,13 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
     if labels is not None:
         labels.flush()
     return rows
+
+
+def _write_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> tuple[str, list[str]]:
+    """Write counts of the masks or of the labels of images; return which share each class has, and warnings; nothing of neither."""
+    if scan.labels and scan.labels.file == MASKS_FILE:
+        return _write_mask_counts(scan, splits, rows, folder)
+    return _write_label_counts(scan, splits, folder) if scan.task in IMAGE_TASKS else ("", [])
 
 
 def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> tuple[str, list[str]]:
