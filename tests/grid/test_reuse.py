@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +126,20 @@ def test_a_result_of_another_recipe_is_no_winner_and_without_the_best_model_none
     result.write(best / "metrics.json")
     left = [folder for folder in others if folder != best]
     assert sum((folder / WEIGHTS_FILE).exists() for folder in left) == 2
+
+
+@pytest.mark.parametrize("damage", [os.mkfifo, lambda path: path.write_text("[" * 100_000), lambda path: path.mkdir()])
+@pytest.mark.parametrize("file", ["metrics.json", MODEL_FILE])
+def test_a_broken_record_is_no_finished_fine_tuning(
+    file: str, damage: Callable[[Path], object], finished: Callable[..., Params]
+) -> None:
+    """A pipe is not waited for either."""
+    params = finished()
+    first, *rest = (job for job in plan(params) if job.cell)
+    path = first.cell.folder(Path(params.finetune.out)) / file
+    path.unlink()
+    damage(path)
+    assert find_reused(params, plan(params)).isdisjoint([first]) and find_reused(params, plan(params)).issuperset(rest)
 
 
 def test_a_pretraining_on_several_machines_must_be_there_already(tiny_params: Callable[..., Params], workplace: Path) -> None:

@@ -98,7 +98,7 @@ def is_complete(cell: Cell, models: Path, target: TargetInfo) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """Read a record without checking its values, as it was checked when it was written; an unreadable one is empty."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        value = json.loads(path.read_bytes()) if path.is_file() else {}  # a pipe would never end
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

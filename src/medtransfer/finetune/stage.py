@@ -45,7 +45,8 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     """
     tunings = _prepare(section, list(cells), checkpoints, prepared)
     results, spent, out = list[Result](), list[float](), Path(section.out)
-    left = {tuning.cell.key for tuning in tunings if force or not is_complete(tuning.cell, out, tuning.target.info)}
+    several = tunings if len(tunings) > 1 else []
+    left = {tuning.cell.key for tuning in several if force or not is_complete(tuning.cell, out, tuning.target.info)}
     if len(left) > 1:
         with loading("finetune"):  # not in the time of the first cell
             import_module("medtransfer.finetune.train")
