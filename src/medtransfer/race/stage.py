@@ -96,9 +96,8 @@ def _plan(params: Params, count: int, budget: int) -> list[Rung]:
     plan = fit_rungs(count, params.finetune.train_epochs, section.eta, budget // section.seeds)
     if (cost := section.seeds * cost_of(plan)) > budget:
         raise InputError(
-            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take{each}, "
-            f"but got {budget}; raise race.budget or "
-            "race.budget_factor, lower finetune.train_epochs, or name fewer candidates"
+            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take{each}, but got "
+            f"{budget}; raise race.budget or race.budget_factor, lower finetune.train_epochs, or name fewer candidates"
         )
     log.info("race: %s%s: at least %d epochs, at most %d", tables.rungs_text(plan), each, cost, budget)
     return plan
