@@ -55,6 +55,13 @@ REFUSED = {
     "rank --by nowhere": "the indicator 'nowhere'",
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
+    "score --split nowhere": "expected samples of the split 'nowhere'",
+    "score --seed 99 --precision 16-mixed": "expected a GPU for precision 16-mixed",
+    "finetune --seed 99 --accelerator gpu": "has no driver of a GPU",
+    "finetune --epoch 0,1 --seed 99 --precision 16-mixed": "expected a GPU for precision 16-mixed",
+    "pretrain --force --accelerator gpu": "has no driver of a GPU",
+    "pretrain --force --num-nodes 2": "expected the command to be started on 2 machines",
+    f"predict --force --model {MODEL} --images pictures --accelerator gpu": "has no driver of a GPU",
     "replay": "expected --downstream",
     "replay --downstream nowhere.csv --robustness nowhere.csv": "expected a table in nowhere.csv, but there is none",
 }
@@ -95,9 +102,10 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
 
 
 def loaded(words: str, folder: Path) -> tuple[int, str, str]:
-    """Run a command in a process of its own; return its exit code, the heavy modules that it loaded, and what it said."""
+    """Run a command as where there is no GPU, in its own process; return its exit code, its heavy modules and what it said."""
     code = (
-        f"import sys, medtransfer.cli as cli\ntry: cli.main()\nfinally: print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
+        "import sys, medtransfer.cli as cli, medtransfer.environment as here\nhere.has_driver = lambda: False\n"
+        f"try: cli.main()\nfinally: print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, *shlex.split(words)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -2,14 +2,25 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 import medtransfer
-from medtransfer.environment import count_cores, git_revision, require_own_code, versions, workspace
+from medtransfer import environment
+from medtransfer.environment import (
+    count_cores,
+    git_revision,
+    has_driver,
+    require_device,
+    require_own_code,
+    versions,
+    workspace,
+)
 from medtransfer.errors import InputError
 
 
@@ -86,3 +97,45 @@ def test_only_the_cores_of_this_process_count() -> None:
         assert count_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_a_driver_is_a_device_file_or_its_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(environment, "DRIVERS", (str(tmp_path / "kfd"),))
+    monkeypatch.setattr("ctypes.CDLL", Mock(side_effect=OSError))
+    assert not has_driver()
+    (tmp_path / "kfd").touch()
+    assert has_driver()
+    monkeypatch.setattr(environment, "DRIVERS", ())
+    monkeypatch.setattr("ctypes.CDLL", Mock())
+    assert has_driver()
+    monkeypatch.setattr("ctypes.CDLL", Mock(side_effect=OSError))
+    monkeypatch.setattr(sys, "platform", "darwin")  # whose GPUs have no such files
+    assert has_driver()
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "precision", "refused"),
+    [
+        ("auto", "32-true", ""),
+        ("cpu", "bf16-mixed", ""),
+        ("gpu", "32-true", "accelerator 'gpu' on this machine, but it has no driver of a GPU; set accelerator: auto"),
+        ("mps", "32-true", "accelerator 'mps' on this machine"),
+        (
+            "auto",
+            "16-mixed",
+            "expected a GPU for precision 16-mixed, but got the CPU by accelerator 'auto'; set precision: 32-true",
+        ),
+    ],
+)
+def test_what_takes_a_gpu_is_refused_where_there_is_no_driver(
+    accelerator: str, precision: str, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "has_driver", lambda: True)
+    require_device(accelerator, precision)  # PyTorch is to be asked
+    monkeypatch.setattr(environment, "has_driver", lambda: False)
+    if not refused:
+        require_device(accelerator, precision)
+        return
+    with pytest.raises(InputError, match=refused):
+        require_device(accelerator, precision)

@@ -1,5 +1,6 @@
-"""The running environment: revision, library versions, working tree, cores, log levels."""
+"""The running environment: revision, library versions, working tree, cores, GPUs, log levels."""
 
+import ctypes
 import gc
 import importlib.metadata
 import logging
@@ -17,6 +18,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, of AMD, and of either in Windows' Linux
 GC_THRESHOLD = 10_000  # new objects after which Python looks for garbage, 700 by default, which imports reach all the time
 
 
@@ -105,6 +107,39 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_driver() -> bool:
+    """Return whether a GPU's driver may be there; without one PyTorch, which takes seconds to load, would find none."""
+    if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def require_device(accelerator: str, precision: str) -> None:
+    """Refuse, before PyTorch is loaded, what this machine has no device for; where there may be one PyTorch decides.
+
+    Args:
+        accelerator: `auto`, `cpu`, `gpu` or `mps`.
+        precision: `32-true`, `bf16-mixed`, or `16-mixed` (GPU only).
+
+    Raises:
+        InputError: it takes a GPU, but there is no driver of one.
+    """
+    if has_driver():
+        return
+    if accelerator in ("gpu", "mps"):
+        raise InputError(
+            f"expected accelerator {accelerator!r} on this machine, but it has no driver of a GPU; set accelerator: auto"
+        )
+    if precision == "16-mixed":
+        raise InputError(
+            f"expected a GPU for precision 16-mixed, but got the CPU by accelerator {accelerator!r}; set precision: 32-true"
+        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from medtransfer import __version__, study, tracking
 from medtransfer.analysis.similarities import SIMILARITY
 from medtransfer.config import Params
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
@@ -91,6 +92,7 @@ def _measure(candidates: Sequence[Candidate], target: PreparedTarget, params: Pa
     if (stored := _read(file)) is not None and stored.cell == cell and -section.level <= min(map(len, stored.levels)):
         log.info("cka: these encoders are compared already; reused")
         return replace(stored, level=section.level)
+    require_device(score.accelerator, score.precision)
     from medtransfer.cka.measurement import measure
 
     target = target.verify()

@@ -5,6 +5,7 @@ To add one, write its file here, add one line to ENCODERS, and add small argumen
 
 from typing import TYPE_CHECKING
 
+from medtransfer.errors import InputError
 from medtransfer.registry import Registry
 
 if TYPE_CHECKING:
@@ -18,3 +19,13 @@ ENCODERS: "Registry[type[Encoder]]" = Registry({
     "fused": "medtransfer.encoders.fused:FusedEncoder",
     "dippel-unet": "medtransfer.encoders.dippel_unet:DippelUNetEncoder",
 })  # fmt: skip
+
+
+def require_architecture(build: str) -> None:
+    """Refuse the name of an architecture that is not registered.
+
+    Raises:
+        InputError: it is not; the message names those that are.
+    """
+    if build not in ENCODERS:
+        raise InputError(f"expected an encoder among {', '.join(sorted(ENCODERS))}, but got {build!r}; name one of them")

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from medtransfer.encoders import ENCODERS
+from medtransfer.encoders import ENCODERS, require_architecture
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.records.untrusted import check_argument
@@ -19,8 +19,7 @@ def build_encoder(build: str, /, **arguments: Any) -> Encoder:
     Raises:
         InputError: the name or an argument is unknown, or a value is out of range.
     """
-    if build not in ENCODERS:
-        raise InputError(f"expected an encoder among {', '.join(sorted(ENCODERS))}, but got {build!r}; name one of them")
+    require_architecture(build)
     known = inspect.signature(ENCODERS[build]).parameters
     if unknown := sorted(arguments.keys() - known.keys()):
         raise InputError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer import tracking
-from medtransfer.environment import machine
+from medtransfer.environment import machine, require_device
 from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import record_of, run_params
@@ -86,6 +86,7 @@ def _say_what_is_replaced(tuning: FineTuning) -> None:
 
 def _begin(tuning: FineTuning) -> "nn.Module":
     """Return the model to train; a missing device, an unknown transform and invalid weights raise before a run is opened."""
+    require_device(tuning.section.accelerator, tuning.section.precision)
     with loading("finetune"):
         from medtransfer.data.transforms import Transforms
         from medtransfer.finetune.train import build_model

@@ -12,6 +12,7 @@ from statistics import median
 from medtransfer import tracking
 from medtransfer.config import Finetune
 from medtransfer.config.loaded_files import prepare_command
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
@@ -48,6 +49,7 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     several = tunings if len(tunings) > 1 else []
     left = {tuning.cell.key for tuning in several if force or not is_complete(tuning.cell, out, tuning.target.info)}
     if len(left) > 1:
+        require_device(section.accelerator, section.precision)
         with loading("finetune"):  # not in the time of the first cell
             import_module("medtransfer.finetune.train")
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.

@@ -1,6 +1,5 @@
 """Run jobs in processes of this machine, which share its GPUs."""
 
-import ctypes
 import logging
 import math
 import os
@@ -15,7 +14,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
-from medtransfer.environment import count_cores, quiet_libraries
+from medtransfer.environment import count_cores, has_driver, quiet_libraries
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
@@ -24,20 +23,8 @@ from medtransfer.signals import stop_on_sigterm, stops_later
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA, of AMD, and of either in Windows' Linux
 SECONDS_TO_STOP = 20.0
 PRELOADED = ["medtransfer.grid.preload"]  # by the fork server, from which workers are forked
-
-
-def has_driver() -> bool:
-    """Return whether a GPU's driver may be there; without one PyTorch, which takes seconds to load, would find none."""
-    if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):
-        return True
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def list_gpus() -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Predict
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.predict import labels
@@ -119,6 +120,7 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
             table.unlink(missing_ok=True)
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
+    require_device(job.section.accelerator, job.section.precision)
     with loading("predict"):
         from medtransfer.predict.one_image import load_models, predict_images
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from medtransfer.config import LabelledOrigin, PretextOrigin, Pretrain, TrainedOrigin
+from medtransfer.encoders import require_architecture
 from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
@@ -111,11 +112,13 @@ def recipe_of(section: Pretrain) -> Recipe:
     """Build the recipe of the section's encoder and origin.
 
     Raises:
-        InputError: the origin has no batch size or warm-up for the encoder, or the batch cannot be divided.
+        InputError: the architecture is unknown, the origin has no batch size or warm-up for the encoder, or the batch cannot be
+            divided.
     """
     origin = section.origins[section.origin]
     assert isinstance(origin, TrainedOrigin)
     spec = section.encoders[section.encoder]
+    require_architecture(spec.build)
     batch = _of_encoder(section, "batch_size", origin.batch_size)
     micro = min(section.micro_batch, batch // section.processes)
     if micro == 0 or batch % (micro * section.processes):

@@ -16,7 +16,7 @@ from medtransfer.config.loaded_files import repeated_options
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import canonical_json
-from medtransfer.launchers import is_main_process, require_machines
+from medtransfer.launchers import is_main_process
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.reuse import move_aside_foreign
@@ -42,7 +42,6 @@ def train(plan: TrainingPlan) -> None:
     _check_rule(plan)
     recipe, checkpoints = plan.recipe, plan.checkpoints
     check_batches(recipe, len(plan.objective.images["train"]), plan.objective.least_images)
-    require_machines(plan.section.num_nodes)
     fabric = open_fabric(plan.section.accelerator, plan.section.devices, recipe.precision, plan.section.num_nodes)
     if is_main_process():
         move_aside_foreign(checkpoints)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from medtransfer import study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.config import Params
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.indicators.registry import require_known
@@ -123,6 +124,8 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
         forget_finished(out)
         section = params.rank
         if not any((out / CANDIDATES).glob("*.json")):  # else few candidates may be left to measure, or none
+            if LAUNCHERS[section.launcher].here:
+                require_device(params.score.accelerator, params.score.precision)
             with tracking.project_run_set_aside():
                 LAUNCHERS[section.launcher].prepare(params, section.workers, len(candidates), params.score.accelerator)
         with loading("rank"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Score
+from medtransfer.environment import require_device
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
@@ -40,6 +41,8 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
         tracking.require_work_allowed()
+        target.samples(section.split)
+        require_device(section.accelerator, section.precision)
         with loading("score"):
             from medtransfer.score.scorer import score_checkpoints
         cell = score_checkpoints(section, infos, series, prepared, folder, force)

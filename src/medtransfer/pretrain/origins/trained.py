@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from medtransfer.config import Pretrain, TrainedOrigin
 from medtransfer.data.source_folders import Learned
-from medtransfer.launchers import is_main_process, require_processes
+from medtransfer.environment import require_device
+from medtransfer.launchers import is_main_process, require_machines, require_processes
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.epochs import planned_epochs
 from medtransfer.pretrain.plan import TrainingPlan
@@ -63,6 +64,8 @@ class Trained:
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
+                require_machines(section.num_nodes)
+                require_device(section.accelerator, plan.recipe.precision)
                 with loading("pretrain"):
                     plan.check_start()
                     from medtransfer.pretrain.training import train
