@@ -80,12 +80,10 @@ def _run(
         pools, left_out = collect(setting, views, described)
     if not pools:
         raise no_fine_tunings()
-    sampling = sampling_of(section)
-    analysis = analyse(pools, left_out, sampling, searched(setting), eta)
     starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
     analysis = replace(
-        analysis, starts=starts, learned=read_learning(starts), reference=section.reference, maps=read_maps(pools),
-        similarities=read_similarities(pools),
+        analyse(pools, left_out, sampling_of(section), searched(setting), eta), starts=starts, learned=read_learning(starts),
+        reference=section.reference, maps=read_maps(pools), similarities=read_similarities(pools),
     )  # fmt: skip
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):
