@@ -43,6 +43,15 @@ def test_the_range_is_that_of_the_formula() -> None:
     assert (left.low, left.high) == pytest.approx((400 - 89.44 - 100, 400 + 89.44 + 100), abs=0.01) and not left.unknown
 
 
+def test_before_any_job_runs_the_end_is_as_far_off_as_the_longest_of_them() -> None:
+    """One job of about 100 s on four workers does not end in a quarter of that."""
+    durations, at_once = measured(full=[99, 101]), {"finetune": 4}
+    assert durations.remaining({FULL: 1}, at_once, begun=False).low > 95
+    assert durations.remaining({FULL: 1}, at_once).low == 0  # it may be nearly done
+    assert durations.remaining({FULL: 40}, at_once, begun=False).low > 900
+    assert Durations().remaining({FULL: 1}, at_once, begun=False).low == 0
+
+
 def test_a_kind_that_has_not_ended_is_between_those_that_have() -> None:
     durations = measured(full=[100, 100], decoder=[40, 40])
     left = durations.remaining({Kind("finetune", "b", "unet", "full"): 6}, {"finetune": 3})

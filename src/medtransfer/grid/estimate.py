@@ -69,9 +69,9 @@ class Durations:
 
         Each job takes its part of the machine, the reciprocal of how many of it run at once. List scheduling ends at most the
         longest chain of jobs later than this ideal (Graham, Bounds on multiprocessing timing anomalies, SIAM J. Appl. Math. 17,
-        1969), and the jobs that are running may be nearly done. A sum of k durations that are known by the mean of n has the
-        variance s² (k + k² / n). Jobs of a kind of which none has ended take between the shortest and the longest mean of the
-        same command.
+        1969), and the jobs that are running may be nearly done; before any runs, the end is as far off as the longest of them, at
+        least. A sum of k durations that are known by the mean of n has the variance s² (k + k² / n). Jobs of a kind of which none
+        has ended take between the shortest and the longest mean of the same command.
 
         Args:
             left: number of jobs by kind.
@@ -83,7 +83,7 @@ class Durations:
         }  # fmt: skip
         means = {kind: fmean(values) for kind, values in measured.items()}
         spread = _pooled_spread(measured)
-        ideal = variance = low = high = 0.0
+        ideal = variance = low = high = least = 0.0
         longest = dict.fromkeys(WORDS, 0.0)
         unknown = dict[str, None]()
         for kind, count in left.items():
@@ -95,6 +95,7 @@ class Durations:
                 ideal += share * means[kind]
                 variance += (spread * means[kind] / at_once[kind.job]) ** 2 * (count + count**2 / len(measured[kind]))
                 longest[kind.job] = max(longest[kind.job], means[kind])
+                least = max(least, means[kind] * (1 - NORMAL * spread))
             elif like:
                 factor = UNLIKE if len(like) == 1 else 1.0
                 low, high = low + share * min(like) / factor, high + share * max(like) * factor
@@ -103,8 +104,8 @@ class Durations:
                 unknown[kind.job] = None
         error = NORMAL * math.sqrt(variance)
         chain = max(longest["prepare"], longest["pretrain"]) + max(longest["score"], longest["finetune"])
-        running = max(longest.values()) if begun else 0.0
-        return Remaining(max(0.0, ideal + low - error - running), ideal + high + error + chain, tuple(unknown))
+        running, least = (max(longest.values()), 0.0) if begun else (0.0, least)
+        return Remaining(max(least, ideal + low - error - running, 0.0), ideal + high + error + chain, tuple(unknown))
 
 
 def _pooled_spread(measured: Mapping[Kind, list[float]]) -> float:
