@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from medtransfer.encoders.build import build_encoder
@@ -55,6 +54,8 @@ def _adapt(name: str, tensor: Tensor, shape: tuple[int, ...], encoder: Encoder, 
     if tuple(tensor.shape) == shape:
         return tensor
     if tensor.ndim == 4 and tensor.shape[1] == RGB_CHANNELS and shape == (len(tensor), channels, *tensor.shape[2:]):
+        from timm.models import adapt_input_conv
+
         return adapt_input_conv(channels, tensor)
     raise InputError(
         f"expected an encoder whose first layer takes the channels of the images, but {name} of {encoder.name} "

@@ -1,17 +1,17 @@
 """Initialise all weights of a model from a seed, by the rules of section A.1.4 or the encoder's own method."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import torch
-from timm.layers import PatchEmbed
-from timm.models.swin_transformer import WindowAttention
 from torch import Generator, Tensor, nn
 
 from medtransfer.encoders.contract import Encoder
 
 NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+PATCH_EMBED, WINDOW_ATTENTION = "timm.layers.patch_embed.PatchEmbed", "timm.models.swin_transformer.WindowAttention"
 HE_GAMMA, PATCH_GAMMA = 2.0, 1 / 3
 TRUNCATED_STD, TRUNCATED_BOUND = 0.02, 2.0
 HEAD_STD = 0.01  # of linear heads on pooled features
@@ -81,7 +81,7 @@ def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) ->
         DRAWS[rule](module, generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, WindowAttention):
+    elif _is_a(module, WINDOW_ATTENTION):
         truncated_normal(module.relative_position_bias_table, TRUNCATED_STD, TRUNCATED_BOUND, generator)
     elif list(module.parameters(recurse=False)):
         reset = getattr(module, "reset_parameters", None)
@@ -91,6 +91,12 @@ def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) ->
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             reset()
+
+
+def _is_a(module: nn.Module, address: str) -> bool:
+    """Return whether a module is of a class of timm, which takes a second to load, and is loaded where there is such a module."""
+    place, _, name = address.rpartition(".")
+    return place in sys.modules and isinstance(module, getattr(sys.modules[place], name))
 
 
 def _rules(model: nn.Module) -> dict[nn.Module, str]:
@@ -104,7 +110,7 @@ def _rules(model: nn.Module) -> dict[nn.Module, str]:
 
 def _patch_layers(model: nn.Module) -> set[nn.Module]:
     """Return the layers between pixels and patches, which have their own gamma."""
-    embeds = {module.proj for module in model.modules() if isinstance(module, PatchEmbed)}
+    embeds = {module.proj for module in model.modules() if _is_a(module, PATCH_EMBED)}
     expands = {module.get_submodule("expand") for module in model.modules() if getattr(module, "expands_patches_to_pixels", False)}
     return embeds | expands
 
