@@ -55,6 +55,8 @@ AT_NOWHERE = tuple((command[0], "--target", "nowhere") for command in REUSED if 
 REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("pretrain", "--origin", "nowhere"),
     ("finetune", "--epoch", "7"),
+    ("score", "--split", "nowhere"),
+    ("pretrain", "--force", "--num-nodes", "2"),
     ("rank", "nowhere"),
     ("cka", "nowhere"),
     ("predict", "--model", "nowhere"),

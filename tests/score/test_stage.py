@@ -495,7 +495,8 @@ class Brightness(Indicator):
             values = np.zeros(len(context.images), np.float32)
 
             def update(self, batch: Batch) -> None:
-                self.values[batch.positions] = batch.features[context.options.level].mean((1, 2, 3)).numpy()  # type: ignore[index]
+                means = batch.features[context.options.level].mean((1, 2, 3))  # type: ignore[index]
+                self.values[batch.positions] = means.numpy().round(4)  # they depend on the other images of the batch by rounding
 
             def compute(self) -> Measured:
                 row = Score("brightness", {"level": context.options.level}, float(self.values.mean()), 0.25, {"dark": 3})
