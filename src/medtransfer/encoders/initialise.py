@@ -82,7 +82,7 @@ def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) ->
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif _is_a(module, WINDOW_ATTENTION):
-        truncated_normal(module.relative_position_bias_table, TRUNCATED_STD, TRUNCATED_BOUND, generator)
+        truncated_normal(module.get_parameter("relative_position_bias_table"), TRUNCATED_STD, TRUNCATED_BOUND, generator)
     elif list(module.parameters(recurse=False)):
         reset = getattr(module, "reset_parameters", None)
         if reset is None:
@@ -110,7 +110,7 @@ def _rules(model: nn.Module) -> dict[nn.Module, str]:
 
 def _patch_layers(model: nn.Module) -> set[nn.Module]:
     """Return the layers between pixels and patches, which have their own gamma."""
-    embeds = {module.proj for module in model.modules() if _is_a(module, PATCH_EMBED)}
+    embeds = {module.get_submodule("proj") for module in model.modules() if _is_a(module, PATCH_EMBED)}
     expands = {module.get_submodule("expand") for module in model.modules() if getattr(module, "expands_patches_to_pixels", False)}
     return embeds | expands
 
