@@ -1,6 +1,8 @@
 """The initial weights against A.1.4: standard deviations, bounds, biases, norms, and seeds."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -136,3 +138,15 @@ def test_a_decoder_of_another_architecture_follows_its_own_rule(tiny):
     initialise(segmenter, 5)
     spread(segmenter.encoder.layers[3].blocks[0].mlp.fc1.weight, 0.02)
     spread(segmenter.decoder.blocks[0].up.weight, math.sqrt(2 / 256))
+
+
+def test_a_model_without_parts_of_timm_is_made_without_it() -> None:
+    """Loading timm takes a second."""
+    code = (
+        "import sys\nfrom medtransfer.encoders.channels import adapt_input\n"
+        "from medtransfer.encoders.initialise import initialise\nfrom medtransfer.encoders.unet import UNetEncoder\n"
+        "encoder = adapt_input(UNetEncoder(width=4, depth=2), 3)\n"
+        "initialise(encoder, 0)\nassert 'timm' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
