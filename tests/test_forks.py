@@ -81,13 +81,13 @@ def test_what_a_process_does_not_send_is_done_here(elsewhere: Callable[[int], tu
 
 def test_a_result_that_is_sent_in_part_is_lost() -> None:
     """The process is killed while it waits for the rest of 10 MB to be read."""
-    with forked(lambda: [os.getpid(), bytes(10_000_000)]) as receive:
-        process = receive()
+    with forked(lambda: [os.getpid(), bytes(10_000_000)]) as results:
+        process = results.take()
         assert isinstance(process, int)
         time.sleep(0.2)
         os.kill(process, signal.SIGKILL)
         with pytest.raises(Lost) as raised:
-            receive()
+            results.take()
         assert isinstance(raised.value.__cause__, OSError) and not isinstance(raised.value.__cause__, EOFError)
 
 
@@ -100,8 +100,8 @@ class Unreadable(Exception):
 
 @pytest.mark.parametrize("result", [Unreadable("a", "b"), lambda: None])
 def test_a_result_that_cannot_be_passed_on_is_lost(result: object) -> None:
-    with forked(lambda: [result]) as receive, pytest.raises(Lost):
-        receive()
+    with forked(lambda: [result]) as results, pytest.raises(Lost):
+        results.take()
 
 
 def warn(item: int) -> int:
@@ -208,6 +208,36 @@ def test_work_is_done_once_beside_the_block(tmp_path: Path) -> None:
         pass
     (process,) = path.read_text().split()
     assert int(process) != os.getpid()
+
+
+def test_the_result_of_work_beside_the_block_is_that_of_the_other_process() -> None:
+    with beside(os.getpid) as work:
+        assert work.wait(30) and work.result != os.getpid()
+    assert work.result != os.getpid()
+
+
+def test_work_beside_the_block_is_waited_for_no_longer_than_asked() -> None:
+    with pytest.raises(KeyError), beside(lambda: time.sleep(60)) as work:
+        assert not work.wait(0.01)
+        raise KeyError
+
+
+def test_there_is_nothing_to_wait_for_after_a_failure_or_without_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[int] = []
+
+    def fail_there() -> int:
+        if os.getpid() != HERE:
+            raise ValueError
+        here.append(1)
+        return os.getpid()
+
+    with beside(fail_there) as failed:
+        assert failed.wait(30) and not here
+        assert failed.result == os.getpid() and here == [1]
+    monkeypatch.setattr(forks, "can_fork", lambda: False)
+    with beside(fail_there) as later:
+        assert later.wait(0) and here == [1]
+    assert later.result == os.getpid() and here == [1, 1]
 
 
 def test_work_that_failed_beside_the_block_is_done_after_it() -> None:

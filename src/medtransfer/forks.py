@@ -6,9 +6,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from medtransfer.environment import count_cores
 
@@ -33,39 +33,51 @@ def can_fork() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1 and count_cores() > 1
 
 
-@contextmanager
-def forked(work: Callable[[], Iterable[Result]]) -> Iterator[Callable[[], Result]]:
-    """Do work in a forked process, which ends with the block at the latest.
+class Results(Generic[Result]):
+    """The results that a forked process sends."""
 
-    Yields:
-        A function that returns the next result, and raises `Lost` where there is none. The process shows neither errors nor
-        warnings, but sends nothing any more: who does the work again meets them as well.
-    """
-    try:
-        process, receiving = _start(work)
-    except OSError:  # no more processes, files or memory
-        yield _nothing
-        return
+    def __init__(self, receiving: "Connection | None") -> None:
+        """Receive from a connection; None of a process that could not be started."""
+        self._receiving = receiving
 
-    def receive() -> Result:
+    def take(self) -> Result:
+        """Return the next one, for which this waits.
+
+        Raises:
+            Lost: there is none any more.
+        """
+        if self._receiving is None:
+            raise Lost
         try:
-            result: Result = receiving.recv()
+            result: Result = self._receiving.recv()
         except Exception as error:  # the process has ended, perhaps within a result, or the result cannot be unpickled
             raise Lost from error
         return result
 
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long until `take` does not wait any more, and return whether that is so."""
+        return self._receiving is None or self._receiving.poll(seconds)
+
+
+@contextmanager
+def forked(work: Callable[[], Iterable[Result]]) -> Iterator[Results[Result]]:
+    """Do work in a forked process, which ends with the block at the latest.
+
+    The process shows neither errors nor warnings, but sends nothing any more: who does the work again meets them as well.
+    """
     try:
-        yield receive
+        process, receiving = _start(work)
+    except OSError:  # no more processes, files or memory
+        yield Results(None)
+        return
+    try:
+        yield Results(receiving)
     finally:
         _open.remove(receiving)
         receiving.close()
         with suppress(ProcessLookupError, ChildProcessError):  # somebody else has waited for it
             os.kill(process, signal.SIGTERM)
             os.waitpid(process, 0)
-
-
-def _nothing() -> NoReturn:
-    raise Lost
 
 
 def _start(work: Callable[[], Iterable[object]]) -> "tuple[int, Connection]":
@@ -138,7 +150,7 @@ def share(
         for index, item in enumerate(rest):
             if number := index % processes:
                 try:
-                    result = others[number - 1]()
+                    result = others[number - 1].take()
                 except Lost:
                     result = work(item)
                 yield result
@@ -146,16 +158,29 @@ def share(
                 yield work(item)
 
 
-@contextmanager
-def beside(work: Callable[[], object]) -> Iterator[None]:
-    """Do work while the block runs where `can_fork`, and after it elsewhere, or if it failed."""
-    if not can_fork():
-        yield
-        work()
-        return
-    with forked(lambda: [work() and None]) as receive:
-        yield
+class Work(Generic[Result]):
+    """Work that is done once, in a forked process if possible."""
+
+    def __init__(self, work: Callable[[], Result], results: Results[Result]) -> None:
+        """Take the result from a forked process, and do the work here where that sends none."""
+        self._work, self._results = work, results
+
+    @cached_property
+    def result(self) -> Result:
+        """The result, for which this waits."""
         try:
-            receive()
+            return self._results.take()
         except Lost:
-            work()
+            return self._work()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long for the forked process, and return whether there is nothing to wait for any more."""
+        return self._results.wait(seconds)
+
+
+@contextmanager
+def beside(work: Callable[[], Result]) -> Iterator[Work[Result]]:
+    """Do work while the block runs, if `can_fork`; else, or if that fails, when its result is asked for or the block ends."""
+    with forked(lambda: [work()]) if can_fork() else nullcontext(Results[Result](None)) as results:
+        yield (done := Work(work, results))
+        done.result  # noqa: B018 - waits for it

@@ -32,17 +32,19 @@ class Maker:
         """Start with none made."""
         self.count = 0
         self.meanwhile: Callable[[], object] = lambda: None
+        self.early = False  # whether it tells the states of the store itself
 
     def __call__(self) -> tracking.Made:
         """Make it."""
         self.count += 1
         assert isinstance(tracking.read_runs("finetune"), list) and isinstance(tracking.read_runs("score"), list)
+        states = tracking.read_states() if self.early else None
         self.meanwhile()
         for name in ("report.md", "report.html"):
             (OUT / name).write_text(name, encoding="utf-8")
         with tracking.once("report", "report", "shown", {}) as handle:
             assert handle is None or handle.id
-        return tracking.Made(["shown"], [OUT / "report.md", OUT / "report.html"], ["whole", "short"])
+        return tracking.Made(["shown"], [OUT / "report.md", OUT / "report.html"], ["whole", "short"], states)
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def made(maker: Maker) -> Callable[..., tuple[Sequence[str], int]]:
     """Function that asks for the result; it returns its texts and how often it was made in all."""
 
     def ask(request: object = 1, **options: bool) -> tuple[Sequence[str], int]:
-        return tracking.make_of_store("report", OUT, request, maker, **options), maker.count
+        return tracking.make_of_store("report", OUT, request, lambda: maker, **options), maker.count
 
     return ask
 
@@ -140,6 +142,34 @@ def test_what_changes_while_it_is_made_makes_it_again(maker: Maker, made: Callab
     assert [made()[1], made()[1]] == [2, 2]
 
 
+def test_what_changes_after_all_was_read_makes_it_again(maker: Maker, made: Callable[..., tuple[Sequence[str], int]]) -> None:
+    maker.early = True
+    assert [made()[1] for _ in range(2)] == [1, 1]
+    maker.meanwhile = lambda: write("finetune", "second")
+    assert made(force=True)[1] == 2
+    maker.meanwhile = lambda: None
+    assert [made()[1] for _ in range(2)] == [3, 3]
+
+
+def test_what_changes_before_all_was_read_makes_it_again(
+    maker: Maker, made: Callable[..., tuple[Sequence[str], int]], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    states = tracking.read_states()
+    write("finetune", "second")
+    maker.early = True
+    with monkeypatch.context() as patched:
+        patched.setattr(tracking, "read_states", lambda: states)
+        made()
+    assert [made()[1] for _ in range(2)] == [2, 2]
+
+
+def test_what_another_process_has_read_is_noted(workplace: Path) -> None:
+    with watching() as seen:
+        tracking.read_runs("score")
+        tracking.note(tracking.Seen({"finetune"}, unreadable=True))
+    assert seen.stages == {"score", "finetune"} and seen.unreadable
+
+
 def test_what_is_read_is_noted_for_whoever_watches_it(workplace: Path) -> None:
     """As when two threads make results, of which one ends while the other goes on."""
     with watching() as longer:
@@ -178,5 +208,5 @@ def test_what_is_not_finished_is_made_again(made: Callable[..., tuple[Sequence[s
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tracking.make_of_store("report", OUT, 2, fail)
+        tracking.make_of_store("report", OUT, 2, lambda: fail)
     assert made() == (["whole", "short"], 2)

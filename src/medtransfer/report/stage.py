@@ -12,6 +12,7 @@ from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.no_results import no_fine_tunings
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.similarities import read_similarities
 from medtransfer.analysis.starts import compare_starts
@@ -45,6 +46,7 @@ FILES = (
 )
 BY_SIZE = "metric_by_size.png"  # where there is more than one size
 STARTS = "initialisations.png"  # where a target has more than one
+SOON = 0.3  # seconds in which few runs are read
 
 
 def run(
@@ -77,7 +79,7 @@ def _run(
     section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int
 ) -> tracking.Made:  # fmt: skip
     with _kept(), status("report: reading the tracking store"):
-        pools, left_out = collect(setting, views, described)
+        pools, left_out = _collect(setting, views, described)
     if not pools:
         raise no_fine_tunings()
     starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
@@ -88,15 +90,32 @@ def _run(
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):
         (out / name).unlink(missing_ok=True)
-    with beside(lambda: _write_beside(out, analysis)):
+    with beside(lambda: _write_beside(out, analysis)), beside(tracking.read_states) as states:
         text = _write_page(out, analysis)
-        tracking.connect()  # loads MLflow, which takes as long as what is left to write beside
+        tracking.connect()
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     names = [*FILES, *([BY_SIZE] if analysis.sizes else []), *([STARTS] if starts else [])]
     cell = _publish(out, names, analysis, metrics, text)
     texts = _text(analysis, out), tables.short(analysis)
-    return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts)
+    return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts, states.result)
+
+
+def _collect(
+    setting: RobustnessSetting, views: ViewSettings | None, described: Described | None
+) -> tuple[Sequence[Pool], list[str]]:  # fmt: skip
+    """Read the pools (`collect`); if that takes long, MLflow is loaded meanwhile, which publishes the report in the end."""
+
+    def read() -> tuple[Sequence[Pool], list[str], tracking.Seen]:
+        with tracking.watching() as seen:
+            return *collect(setting, views, described), seen
+
+    with beside(read) as reading:
+        if not reading.wait(SOON):
+            tracking.connect()
+    pools, left_out, seen = reading.result
+    tracking.note(seen)
+    return pools, left_out
 
 
 def _write_page(out: Path, analysis: Analysis) -> str:

@@ -1,6 +1,7 @@
 """Results that are made of the tracking store: report, search, explanation, exported evidence; and replayed papers."""
 
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,11 @@ from medtransfer.study.cells import described
 from medtransfer.study.store import RESULTS, command, publish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from medtransfer.config import Replay
+
+    Make = Callable[[], tracking.Made]
 
 
 @command(*RESULTS, "report", make=False)
@@ -34,14 +39,14 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     judged = None if everything else described(params)
     section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
 
-    def make() -> tracking.Made:
+    def load() -> "Make":
         require_results("own")
         with loading("report"):
             from medtransfer.report.stage import run
-        return run(section, setting, views, judged, eta)
+        return partial(run, section, setting, views, judged, eta)
 
     request = [section.model_dump(mode="json"), asdict(setting), asdict(views), judged and judged.values, eta]
-    texts = tracking.make_of_store("report", Path(section.out), request, make, force=force)
+    texts = tracking.make_of_store("report", Path(section.out), request, load, force=force)
     return texts[-1 if short else 0]
 
 
@@ -68,23 +73,26 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     section, default, views, drawn = params.search, robustness_of(params.score), views_of(params.score), params.report
     judged = None if everything or section.results == "replay" else described(params)
 
-    def make() -> tracking.Made:
+    def load() -> "Make":
         require_results(section.results)
         with loading("search"):
             from medtransfer.papers.hidy2024.searchable import read_replayed
             from medtransfer.search.results import read_own
             from medtransfer.search.stage import run
 
-        if section.results == "replay":
-            results = read_replayed()
-        else:
-            settings = set(product(section.distances, section.levels))
-            results = read_own(default, settings, views, drawn.least, judged, section.indicators)
-        return run(section, results, default, drawn.confidence, drawn.margin)
+        def make() -> tracking.Made:
+            if section.results == "replay":
+                results = read_replayed()
+            else:
+                settings = set(product(section.distances, section.levels))
+                results = read_own(default, settings, views, drawn.least, judged, section.indicators)
+            return run(section, results, default, drawn.confidence, drawn.margin)
+
+        return make
 
     used = [drawn.least, drawn.confidence, drawn.margin]
     request = [section.model_dump(mode="json"), asdict(default), asdict(views), judged and judged.values, used]
-    return tracking.make_of_store("search", Path(section.out), request, make, force=force)[0]
+    return tracking.make_of_store("search", Path(section.out), request, load, force=force)[0]
 
 
 @command(*RESULTS, "explain", make=False)
@@ -100,7 +108,7 @@ def explain(params: Params, force: bool = False) -> str:
         judged = described(params)
         records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
-    def make() -> tracking.Made:
+    def load() -> "Make":
         require_results(section.results)
         with loading("explain"):
             from medtransfer.analysis.pools import collect
@@ -114,12 +122,12 @@ def explain(params: Params, force: bool = False) -> str:
             pools, left_out = collect(setting, views, judged)
             return read_own(pools, left_out, checkpoints, prepared, features, params.score, drawn.least)
 
-        return run(section, read, drawn.confidence)
+        return partial(run, section, read, drawn.confidence)
 
     measured = [[str(record), file_sha256(record)] for record in records]
     sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), drawn.least, drawn.confidence]
     request = [sections, judged and judged.values, measured]
-    return tracking.make_of_store("explain", Path(section.out), request, make, force=force)[0]
+    return tracking.make_of_store("explain", Path(section.out), request, load, force=force)[0]
 
 
 @command("replay", needs=lambda params, force=False: _check_files(params.replay))
@@ -142,19 +150,19 @@ def _replay_released(params: Params, force: bool) -> str:
     section, drawn, eta = params.replay, params.report, params.race.eta
     files = named_files(section)
 
-    def make() -> tracking.Made:
+    def load() -> "Make":
         with loading("replay"):
             from medtransfer.papers.hidy2024.stage import run
-        return run(section, drawn, eta)
+        return partial(run, section, drawn, eta)
 
     request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
-    return tracking.make_of_store("replay", Path(section.out), request, make, force=force, own_runs=True)[0]
+    return tracking.make_of_store("replay", Path(section.out), request, load, force=force, own_runs=True)[0]
 
 
 def _replay_printed(section: "Replay", force: bool) -> str:
-    def make() -> tracking.Made:
+    def load() -> "Make":
         with loading("replay"):
             from medtransfer.papers.printed.stage import run
-        return run(section)
+        return partial(run, section)
 
-    return tracking.make_of_store("replay", Path(section.out) / section.paper, section.paper, make, force=force)[0]
+    return tracking.make_of_store("replay", Path(section.out) / section.paper, section.paper, load, force=force)[0]

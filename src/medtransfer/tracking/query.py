@@ -61,6 +61,13 @@ def watching() -> Iterator[Seen]:
         _watching.remove(seen)
 
 
+def note(seen: Seen) -> None:
+    """Note what another process has read for whoever watches this one."""
+    for watcher in _watching:
+        watcher.stages |= seen.stages
+        watcher.unreadable |= seen.unreadable
+
+
 def find_finished(stage: str, cell: str) -> StoredRun | None:
     """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
