@@ -62,6 +62,7 @@ REFUSED = {
     "pretrain --force --accelerator gpu": "has no driver of a GPU",
     "pretrain --force --num-nodes 2": "expected the command to be started on 2 machines",
     f"predict --force --model {MODEL} --images pictures --accelerator gpu": "has no driver of a GPU",
+    f"predict --model {MODEL} --images broken.png": "expected a picture in broken.png, but it cannot be read",
     "replay": "expected --downstream",
     "replay --downstream nowhere.csv --robustness nowhere.csv": "expected a table in nowhere.csv, but there is none",
 }
@@ -95,6 +96,7 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     study.replay(printed)
     Path("pictures").mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save("pictures/one.png")
+    Path("broken.png").write_text("no picture", encoding="utf-8")
     shown = load(overrides={"predict.model": [MODEL], "predict.images": "pictures"})
     predict(shown.predict, Path(shown.pretrain.out), Path(shown.prepare.out))
     export(load(overrides={"export.model": MODEL, "export.format": "folder"}).export, Path(shown.pretrain.out))

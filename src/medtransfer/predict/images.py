@@ -163,6 +163,16 @@ def open_whole(image: Image) -> Volume:
     return Volume(*read_series(image.files))
 
 
+def why_no_picture(image: Image) -> str:
+    """Return why the header of a picture cannot be read; empty if it can, and of a volume, which is not looked at."""
+    if not (image.is_volume or image.parts):
+        try:
+            read_header(image.path)
+        except InputError as error:
+            return str(error)
+    return ""
+
+
 def read_pixels(
     image: Image, rule: ImageRule, channels: int, limits: list[Limits] | None, conversions: Conversions | None = None
 ) -> Pixels:  # fmt: skip

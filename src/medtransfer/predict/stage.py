@@ -1,7 +1,7 @@
 """Stage `predict`: masks of new images in their own geometry, one finished file after the other."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from medtransfer.predict import labels
 from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.earlier import other_tables, own_tables
 from medtransfer.predict.folders import read_models
-from medtransfer.predict.images import Image, list_images, shared_limits
+from medtransfer.predict.images import Image, list_images, shared_limits, why_no_picture
 from medtransfer.predict.job import Job
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.publish import STAGE, publish
@@ -121,16 +121,14 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
     require_device(job.section.accelerator, job.section.precision)
-    with loading("predict"):
-        from medtransfer.predict.one_image import load_models, predict_images
-
-    models = load_models(job, checkpoints)
-    done, faults, conversions = dict(finished), list[str](), Conversions()
     unfinished = [image for image in images if image.name not in finished]
-    earlier = {image.name for image in unfinished if job.record(image).exists()}
+    broken = {image.name: why for image in unfinished if (why := why_no_picture(image))}
+    readable = [image for image in unfinished if image.name not in broken]
+    done, faults, conversions = dict(finished), list(broken.values()), Conversions()
+    earlier = {image.name for image in readable if job.record(image).exists()}
     stale = [*other_tables(job), *(own_tables(job) if earlier else ())]
-    predicted = predict_images(job, models, unfinished, keys, conversions, stale)
-    for each in track(predicted, "predict", len(unfinished), "images"):
+    predicted = _predict(job, readable, checkpoints, keys, conversions, stale) if readable else []
+    for each in track(predicted, "predict", len(readable), "images"):
         if isinstance(each, InputError):
             faults.append(str(each))
         else:
@@ -150,6 +148,15 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
         f"these, and run the same command again, which then writes the tables, too: {'; '.join(faults[:FAULTS])}{rest}"
     )
+
+
+def _predict(
+    job: Job, images: Sequence[Image], checkpoints: Path, keys: Mapping[str, str], conversions: Conversions, stale: Sequence[Path]
+) -> Iterator[Prediction | InputError]:  # fmt: skip
+    """Load the models, and predict images by them (`predict_images`)."""
+    with loading("predict"):
+        from medtransfer.predict.one_image import load_models, predict_images
+    return predict_images(job, load_models(job, checkpoints), images, keys, conversions, stale)
 
 
 def _describe_conversions(job: Job, conversions: Conversions) -> tuple[str, ...]:
