@@ -8,6 +8,7 @@ import signal
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -45,6 +46,40 @@ def test_a_fault_frees_the_result(tmp_path: Path) -> None:
         raise ValueError
     with exclusive(tmp_path / "result"):
         assert is_locked(tmp_path / "result")
+
+
+def test_a_place_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = r"expected to write .*/file/deep/result, but .*/file/deep cannot be made or written to \(Not a directory\)"
+    with pytest.raises(InputError, match=said):
+        exclusive(tmp_path / "file" / "deep" / "result").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("mode", "place", "named"),
+    [(0o555, "result", ".result.lock"), (0o555, "deep/result", "deep"), (0o666, "deep/result", "deep"), (0o666, "result", "")],
+)
+def test_a_folder_without_permission_is_named(mode: int, place: str, named: str) -> None:
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:  # that of the test is closed to everybody else
+        Path(folder).chmod(mode)
+        os.seteuid(user or 65534)  # root may write everywhere
+        try:
+            result = Path(folder) / place
+            with pytest.raises(InputError, match=rf"expected to write {result}, but {Path(folder) / named}.* \(Permission denied"):
+                exclusive(result).__enter__()
+        finally:
+            os.seteuid(user)
+            Path(folder).chmod(0o700)
+
+
+def test_a_full_disk_is_not_taken_for_a_wrong_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "deep")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        exclusive(tmp_path / "deep" / "result").__enter__()
 
 
 def test_processes_take_turns(tmp_path: Path) -> None:

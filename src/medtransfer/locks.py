@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, is_full_disk
 
 log = logging.getLogger("medtransfer")
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
@@ -29,10 +29,13 @@ def exclusive(result: Path) -> Iterator[None]:
         result: file or folder, which need not exist; the lock file is beside it while the lock is held.
 
     Raises:
-        InputError: the file system does not support locks.
+        InputError: the file system does not support locks, or the lock file cannot be written.
     """
     path = lock_path(result)
-    created = [folder for folder in path.parents if not folder.exists()]
+    try:
+        created = [folder for folder in path.parents if not folder.exists()]
+    except PermissionError as error:
+        raise _unwritable(result, error) from None
     lock = _acquire(result)
     try:
         yield
@@ -63,18 +66,33 @@ def is_locked(result: Path) -> bool:
 
 
 def _acquire(result: Path) -> FileLock:
-    lock, waiting = _lock(result), False
+    lock, folder, waiting = _lock(result), lock_path(result).parent, False
     while True:
-        lock_path(result).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(result, error) from None
         try:
             with _unsupported_is_an_input_error(result):
                 lock.acquire(blocking=waiting)
             return lock
         except FileNotFoundError:  # the holder failed and removed its empty folder
             continue
+        except PermissionError as error:
+            raise _unwritable(result, error) from None
         except Timeout:
             log.info("another process works on %s: waiting for it", result)
             waiting = True
+
+
+def _unwritable(result: Path, error: OSError) -> Exception:
+    """Return the error of a place that cannot be written to; a full disk is another one."""
+    if is_full_disk(error):
+        return error
+    return InputError(
+        f"expected to write {result}, but {error.filename or result.parent} cannot be made or written to "
+        f"({error.strerror or error}); name another folder, or correct the permissions of this one"
+    )
 
 
 def _lock(result: Path) -> FileLock:
