@@ -121,6 +121,23 @@ def test_nan_is_refused(tmp_path: Path) -> None:
         load(write_pair(tmp_path, Image.fromarray(values), DISC, suffix=".tif"))
 
 
+def test_class_folders_are_told_from_a_layout_with_masks(tmp_path: Path) -> None:
+    for number in range(7):
+        (tmp_path / f"class{number}").mkdir()
+    with pytest.raises(InputError, match=r"if the subfolders class0, .*class4, … are classes .* use `--reader image-folder`$"):
+        scan(tmp_path, RAMP.shape, {})
+    for number in range(1, 7):
+        (tmp_path / f"class{number}").rmdir()
+    with pytest.raises(InputError, match=r"with the options `images` and `masks`$"):
+        scan(tmp_path, RAMP.shape, {})
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "raw.zip").touch()
+    with pytest.raises(InputError, match=r"expected the folder .*raw\.zip, but it is a file; `root` must name"):
+        scan(tmp_path / "raw.zip", RAMP.shape, {})
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     write_pair(tmp_path, Image.fromarray(RAMP), DISC)
     write_pair(tmp_path, Image.fromarray(RAMP), DISC, suffix=".bmp")

@@ -68,6 +68,9 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
 def test_missing_and_empty_folders_and_unknown_options_are_refused(reader: str, run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected the folder .*nowhere.*, but it does not exist; .*(root|options)"):
         run(reader, root=tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"expected the folder .*file.*, but it (is a file|does not exist); .*(root|options)"):
+        run(reader, root=tmp_path / "file")
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="expected"):
         run(reader, root=tmp_path / "raw")

@@ -158,9 +158,9 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: s
 
 
 def require_folder(folder: Path, remedy: str) -> Path:
-    """Return the folder, or raise InputError with the remedy if it does not exist."""
+    """Return the folder, or raise InputError with the remedy if it does not exist, or is a file."""
     if not is_folder(folder):
-        raise InputError(f"expected the folder {folder}, but it does not exist; {remedy}")
+        raise InputError(f"expected the folder {folder}, but it {'is a file' if folder.exists() else 'does not exist'}; {remedy}")
     return folder
 
 

@@ -18,6 +18,7 @@ SPLITS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 FURTHER = r"[ _-]?\d+"  # after the name of a picture's first mask
+MOST_NAMED = 5  # folders that a message names
 
 log = logging.getLogger("medtransfer")
 
@@ -87,7 +88,7 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
     if options["masks"] is None:
         yield from _list_images(split, home, options)
         return
-    remedy = "name the two subfolders with the options `images` and `masks`"
+    remedy = f"name the two subfolders with the options `images` and `masks`{_other_reader(home)}"
     image_folder = require_folder(home / options["images"], remedy)
     mask_folders = [require_folder(home / name, remedy) for name in _names(options["masks"])]
     images, others = _list_kind(image_folder, mask_folders[0])
@@ -110,6 +111,15 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
             owned.setdefault(name, []).extend(of_folder[name])
     for name, paths_of_image in sorted(owned.items()):
         yield Pair(split, name, images[name], tuple(paths_of_image), fields.get(images[name]))
+
+
+def _other_reader(home: Path) -> str:
+    """Return a clause on the reader of class folders, where there are several subfolders."""
+    folders = [entry.name for entry in _list_entries(home) if is_folder(entry)]
+    if len(folders) < 2:
+        return ""
+    named = ", ".join(folders[:MOST_NAMED]) + (", …" if len(folders) > MOST_NAMED else "")
+    return f"; if the subfolders {named} are classes of images without masks, use `--reader image-folder`"
 
 
 def _names(option: str | list[str]) -> list[str]:
