@@ -20,6 +20,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads only wait for each other
+os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15: beside other tests its workers would hardly run
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")  # processes that tests start run this code, too
 
 hypothesis.settings.register_profile(  # without limits of time, which other work on the machine decides
