@@ -32,6 +32,7 @@ from medtransfer.progress import Tally
 from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors, write_values
 from medtransfer.records.atomic import write_text
 from medtransfer.score import other_settings, scorer
+from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import publish
 from medtransfer.score.table import shown
 
@@ -55,7 +56,8 @@ def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def copy(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a copy of that folder, which a test may change."""
+    """Work in a copy of that folder, which a test may change; pictures are drawn in the first one alone, to save time."""
+    monkeypatch.setattr(scorer, "draw_curves", lambda path, *_: Image.new("L", (1, 1)).save(path))
     shutil.copytree(scored, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'copy' / 'mlflow.db'}")
@@ -155,7 +157,8 @@ def test_the_run_says_what_was_scored_and_holds_the_pairs(scored, tmp_path):
     assert low < 100 < high
 
 
-def test_scores_at_other_settings_are_kept_and_reused(copy, tiny_params, measured):
+def test_scores_at_other_settings_are_kept_and_reused(copy, tiny_params, measured, monkeypatch):
+    monkeypatch.setattr(scorer, "draw_curves", draw_curves)
     first = result_files()
     again(tiny_params, max_images=7)
     assert len(measured) == len(EPOCHS) and Scores.read(FOLDER / "epoch-001.json").images == 7

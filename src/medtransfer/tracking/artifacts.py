@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 LINKED = {".safetensors", ".npz"}  # weights and values per sample: never edited, only replaced
 
 
-def store_artifact(client: "MlflowClient", run_id: str, path: Path, folder: str | None) -> None:
+def store_artifact(client: "MlflowClient", run_id: str, address: str, path: Path, folder: str | None) -> None:
     """Store a file, or the content of a folder, among the artifacts of a run.
 
     Args:
         client: client of the store.
         run_id: id of the run.
+        address: address of its artifacts.
         path: local file or folder.
         folder: folder among the artifacts; None for their root.
     """
-    own = local_folder(client.get_run(run_id).info.artifact_uri)
+    own = local_folder(address)
     root, files = (path, [file for file in path.rglob("*") if file.is_file()]) if path.is_dir() else (path.parent, [path])
     for file in files:
         stored = Path(folder or "") / file.relative_to(root)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Run:
     on_disk: bool = False
     lost: bool = False
     finished: bool = False
+    _address: str = field(default="", init=False)  # of its artifacts, once it was asked for
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log params, except those that the run already has (from `mlflow run -P`)."""
@@ -83,7 +84,12 @@ class Run:
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy, or link, a file or the content of a folder to the artifact store."""
-        self._send(lambda client: store_artifact(client, self.id, path, folder))
+
+        def send(client: "MlflowClient") -> None:
+            self._address = self._address or str(client.get_run(self.id).info.artifact_uri)  # once, as it never changes
+            store_artifact(client, self.id, self._address, path, folder)
+
+        self._send(send)
 
     def log_dataset(self, name: str, digest: str, folder: Path, context: str) -> None:
         """Log a dataset as an input of the run.
