@@ -16,6 +16,8 @@ from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 
+pytestmark = pytest.mark.long
+
 IMAGE = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
 
 

@@ -24,6 +24,8 @@ from medtransfer.records import CheckpointInfo, PreparedTarget, Scores, checkpoi
 from medtransfer.records.finished import forget_finished
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 EPOCHS, LEVELS = (0, 1, 2, 3, 4), (-1, -2, -3, -4)
 SERIES, FEATURES = Path("checkpoints/unet-simple"), Path("explain/features/sample/unet-simple")
 CHOSEN = {"pretrain.epochs": 4, "pretrain.checkpoints": [1, 2, 3], "explain.out": "explain", "score.max_images": 6}

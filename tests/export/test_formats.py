@@ -20,6 +20,8 @@ from medtransfer.export.formats import FORMATS
 from medtransfer.export.graph import Graph
 from medtransfer.predict.model import Model
 
+pytestmark = pytest.mark.long
+
 SIZE = 32
 EVERY_ENCODER = pytest.mark.parametrize(
     "build", ["unet", *(pytest.param(name, marks=pytest.mark.slow) for name in TINIEST if name not in {"unet", "swin"})]

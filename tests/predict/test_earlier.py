@@ -16,6 +16,8 @@ from medtransfer.predict import one_image, stage
 from medtransfer.records import Prediction
 from medtransfer.records.atomic import HOST
 
+pytestmark = pytest.mark.long
+
 Predicted = Callable[..., str]
 TABLES = {"classes.csv"}
 OF_MASKS = {*TABLES, *(f"{folder}/{name}.png" for folder in ("masks", "overlays") for name in ("0", "sub/1"))}

@@ -21,6 +21,8 @@ from medtransfer.errors import InputError
 from medtransfer.pretrain import pack
 from medtransfer.records import file_states, list_checkpoints
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors,
 from medtransfer.records.state import read_progress
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 FOLDER, STATE = Path("checkpoints/unet-simple"), Path("checkpoints/unet-simple/.resume.safetensors")
 STEPS = 3  # an epoch: 50 pictures in batches of 16
 EPOCHS = (0, 1, 2, 3)

@@ -17,6 +17,8 @@ from medtransfer.records import ScoreIndex
 from medtransfer.score import scorer
 from medtransfer.score.sync import publish
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path("scores/sample/unet-simple")
 PREPARED, CHECKPOINTS = Path("data/prepared"), Path("checkpoints")
 

@@ -15,7 +15,7 @@ from medtransfer import tracking
 from medtransfer.tracking import query
 
 SRC = Path(__file__).parents[2] / "src"
-pytestmark = pytest.mark.usefixtures("workplace")
+pytestmark = [pytest.mark.usefixtures("workplace"), pytest.mark.long]
 
 
 def records(count: int, **changed: Any) -> list[tracking.RunRecord]:

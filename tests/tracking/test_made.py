@@ -13,6 +13,8 @@ from medtransfer.config import loaded_files
 from medtransfer.errors import InputError
 from medtransfer.tracking.query import watching
 
+pytestmark = pytest.mark.long
+
 OUT = Path("reports")
 
 

@@ -254,6 +254,7 @@ def test_a_queued_experiment_uses_the_projects_store(store: Path, uri: str, monk
     assert list(copy.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)

@@ -14,6 +14,8 @@ from medtransfer import tracking
 from medtransfer.tracking import write_ahead
 from medtransfer.tracking.store import engine
 
+pytestmark = pytest.mark.long
+
 SRC = Path(__file__).parents[2] / "src"
 
 

@@ -16,6 +16,8 @@ from medtransfer.papers.hidy2024.explainable import read_replayed_cases
 from medtransfer.papers.hidy2024.importing import mark_copies
 from medtransfer.papers.hidy2024.store import Released
 
+pytestmark = pytest.mark.long
+
 
 def test_replayed_results_are_explained_without_features(replayed: tuple[Path, Path]) -> None:
     section = Explain.model_validate({"out": "explain", "results": "replay"})
