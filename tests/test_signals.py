@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C, deferred until a block ends."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from medtransfer import signals
-from medtransfer.signals import Stopped, stop_on_sigterm, stops_later
+from medtransfer.signals import Stopped, stop_on_sigterm, stop_though_ignored, stops_later
 
 
 @pytest.fixture
@@ -19,6 +20,40 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     stop_on_sigterm()
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_within_a_destructor_is_handled_after_it(
+    stopping: None, number: signal.Signals, stop: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Python ignores what is raised there."""
+    done: list[str] = []
+
+    class Destroyed:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+            done.append("never")
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
+    stop_though_ignored()
+    with pytest.raises(stop):
+        Destroyed()
+        done.append("after")
+        for _ in range(1000):
+            time.sleep(0.01)
+    assert done == ["after"]
+
+
+def test_other_errors_that_python_ignores_are_shown_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            raise ValueError("destroyed")
+
+    shown: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: shown.append(ignored.exc_value))
+    stop_though_ignored()
+    Destroyed()
+    assert [str(error) for error in shown] == ["destroyed"]
 
 
 @pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])

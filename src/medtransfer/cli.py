@@ -58,7 +58,7 @@ from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.progress import loading
 from medtransfer.records import CellName
-from medtransfer.signals import Stopped, stop_on_sigterm
+from medtransfer.signals import Stopped, stop_on_sigterm, stop_though_ignored
 from medtransfer.working_folder import load, load_study
 
 log = logging.getLogger("medtransfer")
@@ -559,6 +559,7 @@ def main() -> None:
     quiet_libraries()
     debug = "--debug" in sys.argv
     stop_on_sigterm()
+    stop_though_ignored()
     try:
         cli.main(prog_name="medtransfer", standalone_mode=False)
     except Stopped:

@@ -1,12 +1,14 @@
 """Clean exits on SIGTERM, and a context manager that defers SIGTERM and Ctrl-C."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 SECONDS_TO_STOP_LATER = 5.0
+SECONDS_TO_STOP_AGAIN = 0.01
 
 
 class Stopped(SystemExit):
@@ -21,6 +23,30 @@ def stop_on_sigterm() -> None:
         raise Stopped(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def stop_though_ignored() -> None:
+    """Repeat SIGTERM and Ctrl-C that Python ignores, since they came within a destructor or the callback of a weak reference.
+
+    Every import ends with such a callback.
+    """
+    before = sys.unraisablehook
+
+    def hook(ignored: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(ignored.exc_value, KeyboardInterrupt | Stopped):
+            before(ignored)
+            return
+        number = signal.SIGTERM if isinstance(ignored.exc_value, Stopped) else signal.SIGINT
+        signal.signal(signal.SIGALRM, lambda *_: _repeat(number))  # raised here, it would be ignored once more
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_STOP_AGAIN)
+
+    sys.unraisablehook = hook
+
+
+def _repeat(number: signal.Signals) -> None:
+    if number == signal.SIGTERM:
+        stop_on_sigterm()  # the first one has removed the handler
+    signal.raise_signal(number)
 
 
 @contextmanager
