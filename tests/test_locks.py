@@ -11,7 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from filelock import FileLock
 
+from medtransfer import locks
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive, is_locked, lock_path
 
@@ -50,7 +52,7 @@ def test_a_fault_frees_the_result(tmp_path: Path) -> None:
 
 def test_a_place_below_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = r"expected to write .*/file/deep/result, but .*/file/deep cannot be made or written to \(Not a directory\)"
+    said = r"expected to write .*/file/deep/result, but .*/file/deep cannot be made or written to \(Not a directory\); name another"
     with pytest.raises(InputError, match=said):
         exclusive(tmp_path / "file" / "deep" / "result").__enter__()
 
@@ -59,8 +61,10 @@ def test_a_place_below_a_file_is_named(tmp_path: Path) -> None:
     ("mode", "place", "named"),
     [(0o555, "result", ".result.lock"), (0o555, "deep/result", "deep"), (0o666, "deep/result", "deep"), (0o666, "result", "")],
 )
-def test_a_folder_without_permission_is_named(mode: int, place: str, named: str) -> None:
+def test_a_folder_without_permission_is_named(mode: int, place: str, named: str, tmp_path: Path) -> None:
     user = os.geteuid()
+    with exclusive(tmp_path / "result"):
+        pass  # whatever is loaded first is loaded as this user
     with TemporaryDirectory() as folder:  # that of the test is closed to everybody else
         Path(folder).chmod(mode)
         os.seteuid(user or 65534)  # root may write everywhere
@@ -71,6 +75,29 @@ def test_a_folder_without_permission_is_named(mode: int, place: str, named: str)
         finally:
             os.seteuid(user)
             Path(folder).chmod(0o700)
+
+
+def test_a_disk_that_is_read_only_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(lock: FileLock, **_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.raises(InputError, match=r"expected to write .*result, but .*result\.lock cannot be .* \(Read-only file"):
+        exclusive(tmp_path / "result").__enter__()
+
+
+def test_a_working_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.0)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work").rmdir()
+    with pytest.raises(InputError, match="expected to write reports, but .* cannot be made or written to"):
+        exclusive(Path("reports")).__enter__()
+
+
+def test_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be made or written to \(File name too long\)"):
+        exclusive(tmp_path / ("x" * 300) / "result").__enter__()
 
 
 def test_a_full_disk_is_not_taken_for_a_wrong_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

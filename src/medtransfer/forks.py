@@ -55,7 +55,7 @@ class Results(Generic[Result]):
         return result
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most so long until `take` does not wait any more, and return whether that is so."""
+        """Wait at most so long for the next one to begin to arrive, or for there to be none any more; return whether it does."""
         return self._receiving is None or self._receiving.poll(seconds)
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from filelock import FileLock, Timeout
 from medtransfer.errors import InputError, is_full_disk
 
 log = logging.getLogger("medtransfer")
+MOST_TRIES, SECONDS_BETWEEN_TRIES = 20, 0.05  # to make a folder that is gone again
 _UNSUPPORTED = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
@@ -34,7 +36,7 @@ def exclusive(result: Path) -> Iterator[None]:
     path = lock_path(result)
     try:
         created = [folder for folder in path.parents if not folder.exists()]
-    except PermissionError as error:
+    except OSError as error:
         raise _unwritable(result, error) from None
     lock = _acquire(result)
     try:
@@ -66,23 +68,23 @@ def is_locked(result: Path) -> bool:
 
 
 def _acquire(result: Path) -> FileLock:
-    lock, folder, waiting = _lock(result), lock_path(result).parent, False
+    lock, folder, waiting, gone = _lock(result), lock_path(result).parent, False, 0
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(result, error) from None
-        try:
             with _unsupported_is_an_input_error(result):
                 lock.acquire(blocking=waiting)
             return lock
-        except FileNotFoundError:  # the holder failed and removed its empty folder
-            continue
-        except PermissionError as error:
-            raise _unwritable(result, error) from None
         except Timeout:
             log.info("another process works on %s: waiting for it", result)
             waiting = True
+        except FileNotFoundError as error:  # the holder failed and removed its empty folder, or it cannot be made at all
+            gone += 1
+            if gone == MOST_TRIES:
+                raise _unwritable(result, error) from None
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        except OSError as error:
+            raise _unwritable(result, error) from None
 
 
 def _unwritable(result: Path, error: OSError) -> Exception:
@@ -91,7 +93,7 @@ def _unwritable(result: Path, error: OSError) -> Exception:
         return error
     return InputError(
         f"expected to write {result}, but {error.filename or result.parent} cannot be made or written to "
-        f"({error.strerror or error}); name another folder, or correct the permissions of this one"
+        f"({error.strerror or error}); name another folder, or mend this one"
     )
 
 

@@ -19,6 +19,7 @@ LONG = 2.0  # seconds from which on something has a bar within another one
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
 log = logging.getLogger("medtransfer")
+_statuses: list[str] = []  # shown on the terminal, each within the one before
 
 
 def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Item]:
@@ -129,7 +130,10 @@ class Tally:
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Show on a terminal, within the block, what is being done that takes seconds and cannot be counted; elsewhere say nothing."""
+    """Show on a terminal, within the block, what is being done that takes seconds and cannot be counted; elsewhere say nothing.
+
+    After an inner block that of the outer one is shown again.
+    """
     if not sys.stderr.isatty():
         yield
         return
@@ -142,13 +146,15 @@ def status(text: str) -> Iterator[None]:
     def erase(record: logging.LogRecord) -> bool:
         return write("")
 
-    write(f"{text} …")
+    _statuses.append(f"{text} …")
+    write(_statuses[-1])
     log.addFilter(erase)  # a log line takes the place of the status
     try:
         yield
     finally:
         log.removeFilter(erase)
-        write("")
+        _statuses.pop()
+        write(_statuses[-1] if _statuses else "")
 
 
 @contextmanager

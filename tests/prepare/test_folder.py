@@ -126,8 +126,13 @@ def test_class_folders_are_told_from_a_layout_with_masks(tmp_path: Path) -> None
         (tmp_path / f"class{number}").mkdir()
     with pytest.raises(InputError, match=r"if the subfolders class0, .*class4, … are classes .* use `--reader image-folder`$"):
         scan(tmp_path, RAMP.shape, {})
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match=r"expected the folder .*masks, .* with the options `images` and `masks`$"):
+        scan(tmp_path, RAMP.shape, {})
+    (tmp_path / "images").rmdir()
     for number in range(1, 7):
         (tmp_path / f"class{number}").rmdir()
+    (tmp_path / "__MACOSX").mkdir()
     with pytest.raises(InputError, match=r"with the options `images` and `masks`$"):
         scan(tmp_path, RAMP.shape, {})
 

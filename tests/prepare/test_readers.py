@@ -69,7 +69,7 @@ def test_missing_and_empty_folders_and_unknown_options_are_refused(reader: str, 
     with pytest.raises(InputError, match=r"expected the folder .*nowhere.*, but it does not exist; .*(root|options)"):
         run(reader, root=tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"expected the folder .*file.*, but it (is a file|does not exist); .*(root|options)"):
+    with pytest.raises(InputError, match=r"expected the folder .*file.*, but it is a file; .*(root|options)"):
         run(reader, root=tmp_path / "file")
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="expected"):

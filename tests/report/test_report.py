@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import time
@@ -10,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from medtransfer import tracking
+from medtransfer import forks, tracking
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Judged, Sampling, Verdict
 from medtransfer.analysis.pool import Pool
@@ -24,6 +26,7 @@ from medtransfer.config import Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.report import stage
 from medtransfer.report.stage import run
 from medtransfer.report.tables import dice_rows
 
@@ -112,6 +115,57 @@ def only() -> Pool:
     ((pool,), left) = collect(SETTING)
     assert left == []
     return pool
+
+
+@pytest.mark.parametrize(("apart", "soon"), [(True, 0), (True, 60), (False, 0)], ids=["loading", "waiting", "no fork"])
+def test_it_is_made_again_once_there_is_a_further_fine_tuning(
+    dice: Path, apart: bool, soon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Wherever the runs and the state of the store are read."""
+    monkeypatch.setattr(forks, "can_fork", lambda: apart)
+    monkeypatch.setattr(stage, "SOON", soon)
+    read, made, here = stage.collect, list[bool](), list[bool]()
+    monkeypatch.setattr(stage, "collect", lambda *settings: (here.append(True), read(*settings))[1])
+
+    def make() -> tracking.Made:
+        made.append(True)
+        return run(Report(out="reports", reference=None, **asdict(SAMPLING)), SETTING)
+
+    def ask() -> int:
+        tracking.make_of_store("report", Path("reports"), 1, lambda: make)
+        return len(made)
+
+    assert [ask(), ask()] == [1, 1]
+    add_cell(5, 9, 0.81)
+    assert [ask(), ask()] == [2, 2]
+    assert len(here) == (0 if apart else 2)
+
+
+def test_what_cannot_be_read_apart_is_read_here(dice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, parent, read = report(), os.getpid(), stage.collect
+
+    def fail_apart(*settings: Any) -> Any:
+        if os.getpid() != parent:
+            raise ValueError
+        return read(*settings)
+
+    monkeypatch.setattr(forks, "can_fork", lambda: True)
+    monkeypatch.setattr(stage, "collect", fail_apart)
+    assert report() == text
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_what_is_refused_is_read_once(dice: Path, apart: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        with (tmp_path / "tries").open("a") as file:
+            file.write("x")
+        raise InputError("expected others")
+
+    monkeypatch.setattr(forks, "can_fork", lambda: apart)
+    monkeypatch.setattr(stage, "collect", refuse)
+    with pytest.raises(InputError, match="expected others"):
+        report()
+    assert (tmp_path / "tries").read_text() == "x"
 
 
 def judged() -> Judged:

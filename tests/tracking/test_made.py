@@ -145,15 +145,16 @@ def test_what_changes_while_it_is_made_makes_it_again(maker: Maker, made: Callab
 
 
 def test_what_changes_after_all_was_read_makes_it_again(maker: Maker, made: Callable[..., tuple[Sequence[str], int]]) -> None:
+    """It is recorded with the state in which it was read, which is no longer that of the store."""
     maker.early = True
     assert [made()[1] for _ in range(2)] == [1, 1]
     maker.meanwhile = lambda: write("finetune", "second")
-    assert made(force=True)[1] == 2
+    assert made(force=True)[1] == 2 and (OUT / "finished.json").exists()
     maker.meanwhile = lambda: None
     assert [made()[1] for _ in range(2)] == [3, 3]
 
 
-def test_what_changes_before_all_was_read_makes_it_again(
+def test_states_other_than_those_before_keep_it_from_being_recorded(
     maker: Maker, made: Callable[..., tuple[Sequence[str], int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     states = tracking.read_states()
@@ -162,6 +163,7 @@ def test_what_changes_before_all_was_read_makes_it_again(
     with monkeypatch.context() as patched:
         patched.setattr(tracking, "read_states", lambda: states)
         made()
+    assert not (OUT / "finished.json").exists()
     assert [made()[1] for _ in range(2)] == [2, 2]
 
 

@@ -1,6 +1,7 @@
 """Picture files below a folder, what else is there, and which way up a picture is shown."""
 
 import os
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +76,9 @@ def _add(listed: PictureFolder, within: str, name: str) -> None:
 def orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation of a picture, 1 (upright) to 8; 1 where the tag is missing or broken."""
     try:
-        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = picture.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken metadata, which raise nearly any exception; viewers show such a picture as it is stored
         return 1
     return value if value in range(1, 9) else 1

@@ -122,7 +122,8 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         return list(finished.values()), len(images)
     require_device(job.section.accelerator, job.section.precision)
     unfinished = [image for image in images if image.name not in finished]
-    broken = {image.name: why for image in unfinished if (why := why_no_picture(image))}
+    headers = track(unfinished, "predict: open", len(unfinished), "images")
+    broken = {image.name: why for image in headers if (why := why_no_picture(image))}
     readable = [image for image in unfinished if image.name not in broken]
     done, faults, conversions = dict(finished), list(broken.values()), Conversions()
     earlier = {image.name for image in readable if job.record(image).exists()}

@@ -19,6 +19,7 @@ from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.environment import gc_paused
+from medtransfer.errors import InputError, StageError
 from medtransfer.forks import beside
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
@@ -46,7 +47,7 @@ FILES = (
 )
 BY_SIZE = "metric_by_size.png"  # where there is more than one size
 STARTS = "initialisations.png"  # where a target has more than one
-SOON = 0.3  # seconds in which few runs are read
+SOON = 0.3  # seconds after which MLflow is loaded beside the reading of the runs
 
 
 def run(
@@ -90,9 +91,9 @@ def _run(
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):
         (out / name).unlink(missing_ok=True)
-    with beside(lambda: _write_beside(out, analysis)), beside(tracking.read_states) as states:
+    with status("report: writing"), beside(lambda: _write_beside(out, analysis)), beside(tracking.read_states) as states:
         text = _write_page(out, analysis)
-        tracking.connect()
+        tracking.connect()  # loads MLflow, which takes as long as what is left to draw
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     names = [*FILES, *([BY_SIZE] if analysis.sizes else []), *([STARTS] if starts else [])]
@@ -106,13 +107,18 @@ def _collect(
 ) -> tuple[Sequence[Pool], list[str]]:  # fmt: skip
     """Read the pools (`collect`); if that takes long, MLflow is loaded meanwhile, which publishes the report in the end."""
 
-    def read() -> tuple[Sequence[Pool], list[str], tracking.Seen]:
-        with tracking.watching() as seen:
-            return *collect(setting, views, described), seen
+    def read() -> tuple[Sequence[Pool], list[str], tracking.Seen] | Exception:
+        try:
+            with tracking.watching() as seen:
+                return *collect(setting, views, described), seen
+        except (InputError, StageError) as error:
+            return error  # else everything would be read once more, to fail again
 
     with beside(read) as reading:
         if not reading.wait(SOON):
             tracking.connect()
+    if isinstance(reading.result, Exception):
+        raise reading.result
     pools, left_out, seen = reading.result
     tracking.note(seen)
     return pools, left_out

@@ -88,7 +88,9 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
     if options["masks"] is None:
         yield from _list_images(split, home, options)
         return
-    remedy = f"name the two subfolders with the options `images` and `masks`{_other_reader(home)}"
+    remedy = "name the two subfolders with the options `images` and `masks`"
+    if not any(is_folder(home / name) for name in (options["images"], *_names(options["masks"]))):
+        remedy += _other_reader(home)
     image_folder = require_folder(home / options["images"], remedy)
     mask_folders = [require_folder(home / name, remedy) for name in _names(options["masks"])]
     images, others = _list_kind(image_folder, mask_folders[0])
@@ -115,7 +117,7 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
 
 def _other_reader(home: Path) -> str:
     """Return a clause on the reader of class folders, where there are several subfolders."""
-    folders = [entry.name for entry in _list_entries(home) if is_folder(entry)]
+    folders = [entry.name for entry in _list_entries(home) if entry.name != "__MACOSX" and is_folder(entry)]
     if len(folders) < 2:
         return ""
     named = ", ".join(folders[:MOST_NAMED]) + (", …" if len(folders) > MOST_NAMED else "")
