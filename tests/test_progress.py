@@ -142,6 +142,13 @@ def test_a_status_is_erased_after_an_error_too(terminal: Callable[[], str]) -> N
     assert terminal() == f"{ERASED}reading …{ERASED}"
 
 
+def test_an_outer_status_is_shown_again(terminal: Callable[[], str]) -> None:
+    with status("reading"):
+        with pytest.raises(ValueError), loading("report"):
+            raise ValueError
+    assert terminal() == f"{ERASED}reading …{ERASED}report: loading libraries …{ERASED}reading …{ERASED}"
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_a_long_label_leaves_room_for_counts_and_times(columns: int) -> None:
     """As of a fine-tuning that starts from weights with a long name."""
