@@ -19,7 +19,7 @@ from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import RETRY, Outcome, attempt
-from medtransfer.signals import stop_on_sigterm, stops_later
+from medtransfer.signals import stop_on_sigterm, stop_though_ignored, stops_later
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -295,6 +295,7 @@ def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) ->
         os.dup2(file.fileno(), sys.stderr.fileno())
     quiet_libraries()
     stop_on_sigterm()
+    stop_though_ignored()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:

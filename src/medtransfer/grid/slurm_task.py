@@ -15,7 +15,7 @@ from medtransfer.grid.store_settings import use_store
 from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, Outcome, attempt
 from medtransfer.launchers import forget_launcher
 from medtransfer.records.atomic import write_text
-from medtransfer.signals import stop_on_sigterm
+from medtransfer.signals import stop_on_sigterm, stop_though_ignored
 
 
 def main(folder: Path, task: int, first: int | None = None) -> int:
@@ -31,6 +31,7 @@ def main(folder: Path, task: int, first: int | None = None) -> int:
     """
     quiet_libraries()
     stop_on_sigterm()
+    stop_though_ignored()
     forget_launcher()
     batch = read_batch(folder)
     if batch is None:
