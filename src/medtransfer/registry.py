@@ -28,3 +28,8 @@ class Registry(UserDict[str, T]):
             self.data[name] = self._make(resolve_name(self.data[name]))
         entry: T = self.data[name]
         return entry
+
+    def address(self, name: str) -> str | None:
+        """Return where an entry is defined, as `module:attribute`; None once it has been imported."""
+        entry = self.data[name]
+        return entry if isinstance(entry, str) else None

@@ -1,9 +1,9 @@
 """Build an encoder from the name of its architecture and its constructor arguments."""
 
-import inspect
 from typing import Any
 
 from medtransfer.encoders import ENCODERS, require_architecture
+from medtransfer.encoders.arguments import check_names, parameters_of
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.records.untrusted import check_argument
@@ -20,14 +20,7 @@ def build_encoder(build: str, /, **arguments: Any) -> Encoder:
         InputError: the name or an argument is unknown, or a value is out of range.
     """
     require_architecture(build)
-    known = inspect.signature(ENCODERS[build]).parameters
-    if unknown := sorted(arguments.keys() - known.keys()):
-        raise InputError(
-            f"expected arguments of the encoder {build} among {', '.join(sorted(known))}, but got {', '.join(unknown)}; "
-            "correct the name"
-        )
-    if missing := [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in arguments]:
-        raise InputError(f"expected the argument {', '.join(missing)} of the encoder {build}, but it is missing; add it")
+    check_names(build, arguments, parameters_of(ENCODERS[build]))
     try:
         for argument, value in arguments.items():
             check_argument(argument, value)

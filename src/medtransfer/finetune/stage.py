@@ -11,18 +11,15 @@ from statistics import median
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
-from medtransfer.config.loaded_files import prepare_command
 from medtransfer.environment import require_device
-from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.finished import cell_of, is_complete
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.modes import MODES
+from medtransfer.finetune.targets import check_mode, check_samples, open_target
 from medtransfer.progress import loading
-from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, Result, find_checkpoint, series_folder
-from medtransfer.tasks import TASKS
+from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks.contract import Metric
 from medtransfer.wording import duration
 
@@ -117,9 +114,8 @@ def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
     """Open every target and look up every checkpoint once, and check that encoders accept the sizes of their targets."""
     protocol = Protocol.of(section)
-    targets = {
-        name: Portions(_open_target(prepared / name, protocol), protocol) for name in dict.fromkeys(cell.target for cell in cells)
-    }  # fmt: skip
+    opened = {name: open_target(prepared / name, protocol).verify() for name in dict.fromkeys(cell.target for cell in cells)}
+    targets = {name: Portions(target, protocol) for name, target in opened.items()}
     checked = dict[int, PreparedTarget]()
     names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
     infos = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
@@ -127,74 +123,10 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
     for cell in cells:
         target, (path, info) = targets[cell.target].of(cell), infos[cell.encoder, cell.origin, cell.epoch]
         if id(target) not in checked:
-            _check(target, protocol)
+            check_samples(target, protocol)
             checked[id(target)] = target
         target.require_size(info.multiple, info.encoder)
-        if MODES[cell.mode].on_features and not TASKS[target.info.task].linear:
-            raise InputError(
-                f"expected a target with labels of images for the mode {cell.mode}, whose head is on features of whole images, but "
-                f"{prepared / cell.target} is for {target.info.task}; take the mode decoder"
-            )
-        if MODES[cell.mode].decoder_transferred and TASKS[target.info.task].linear:
-            raise InputError(
-                f"expected a target with masks for the mode {cell.mode}, whose decoder comes from the checkpoint, but "
-                f"{prepared / cell.target} is for {target.info.task}; take the mode full"
-            )
+        check_mode(cell, target)
         full = cell_of(cell, protocol.key, target.info, info)
         tunings.append(FineTuning(full, section, protocol, target, path, info))
     return tunings
-
-
-def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
-    """Open and verify a prepared target.
-
-    Raises:
-        InputError: it is missing or broken, or its task or its loss is unknown.
-    """
-    target = PreparedTarget.open(folder)
-    task = target.info.task
-    if task not in TASKS or TASKS[task].labels_file not in target.info.arrays:
-        known = ", ".join(f"{name} with {task.labels_file}" for name, task in TASKS.items())
-        raise InputError(
-            f"expected a task with its labels ({known}) in {folder / TARGET_FILE}, but got {task!r} with "
-            f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with "
-            f"`{prepare_command(folder.name, '--force')}`"
-        )
-    if not target.info.classes:
-        raise InputError(
-            f"expected at least one class in {folder / TARGET_FILE}, but `classes` is empty; make the target again with "
-            f"`{prepare_command(folder.name, '--force')}`"
-        )
-    if protocol.loss not in (None, *TASKS[task].losses):
-        raise InputError(
-            f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the task {task} ({folder}), or null, "
-            f"but got {protocol.loss!r}"
-        )
-    weighted = TASKS[task].weighted(target.info.classes)
-    if protocol.class_weights is not None and len(protocol.class_weights) != len(weighted):
-        raise InputError(
-            f"expected {len(weighted)} finetune.class_weights for {folder}, of {' and '.join(weighted)}, but got "
-            f"{protocol.class_weights}; correct them"
-        )
-    if not TASKS[task].linear and (protocol.ten_crop or protocol.label_smoothing):
-        raise InputError(
-            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the task {task} ({folder}), since "
-            "they are for labels of images; set them so"
-        )
-    return target.verify()
-
-
-def _check(target: PreparedTarget, protocol: Protocol) -> None:
-    """Check the samples of a cell.
-
-    Raises:
-        InputError: the validation samples that the protocol needs are missing, or labels cannot be learned or judged.
-    """
-    folder, present = target.folder, set(target.index["split"])
-    if protocol.needs_validation and "validation" not in present:
-        raise InputError(
-            f"expected validation samples in {folder}, since {protocol.needs_validation}, but there are none; "
-            "prepare the target with `validation` above 0, or set finetune.validation or finetune.folds"
-        )
-    for note in TASKS[target.info.task].check(target, {"train", protocol.evaluate, *({"validation"} & present)}):
-        log.warning("finetune: %s", note)

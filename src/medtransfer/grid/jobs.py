@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from medtransfer import study
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import CellName, checkpoint_path, series_folder
 
@@ -59,6 +59,8 @@ class Job:
             "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
         }  # fmt: skip
         steps[self.kind](study.with_values(params, self.kind, **names))
+        if self.kind == "prepare" and not tracking.is_looking_up():  # what is refused now need not wait for its checkpoints
+            study.check_study_targets(params, [self.target])
 
     def is_import(self, params: Params) -> bool:
         """Return whether the job imports weights instead of training an encoder."""
@@ -82,8 +84,6 @@ def plan(params: Params) -> list[Job]:
     """
     chosen = params.study
     series = study.study_series(params, {})
-    planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
-    cells = study.study_cells(planned, {})
     return list(
         dict.fromkeys(
             [
@@ -93,7 +93,7 @@ def plan(params: Params) -> list[Job]:
                     for encoder, origin in series
                 ),
                 *(Job("score", target, *names) for names, target in product(series, chosen.targets)),
-                *(Job.of(cell) for cell in cells),
+                *(Job.of(cell) for cell in study.planned_cells(params)),
             ]
         )
     )

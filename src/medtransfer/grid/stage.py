@@ -89,10 +89,19 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
         )
 
 
+def _check_inputs(params: Params, to_do: Sequence[Job]) -> None:
+    """Refuse what would fail once others are done: encoders' arguments, and cells that do not fit their prepared targets."""
+    for encoder in dict.fromkeys(job.encoder for job in to_do if job.kind == "pretrain"):
+        study.check_encoder(params, encoder)
+    unprepared = {job.target for job in to_do if job.kind == "prepare"}
+    study.check_cells(params, [job.cell for job in to_do if job.cell and job.target not in unprepared])
+
+
 def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str) -> str:
     """Run the jobs that are to do; return a summary."""
     to_do = [job for job in jobs if job not in reused]
     _check_machines(params, to_do)
+    _check_inputs(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
     earlier = read_earlier(params, to_do) if kind.here else {}

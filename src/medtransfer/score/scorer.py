@@ -9,9 +9,8 @@ from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
-from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
-from medtransfer.indicators.requirements import fits, needs_head, require_labels
-from medtransfer.indicators.robustness import DISTANCES
+from medtransfer.indicators.registry import ALL, INDICATORS
+from medtransfer.indicators.requirements import needs_head
 from medtransfer.indicators.streamed_pass import NOT_LOADED, measure
 from medtransfer.progress import Tally
 from medtransfer.records import (
@@ -28,6 +27,7 @@ from medtransfer.score.finished import is_ours
 from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.other_settings import bring_back, keep
 from medtransfer.score.plot import draw_curves
+from medtransfer.score.requested import requested_indicators
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, Rows, metrics_of, record_of
 from medtransfer.score.table import TABLE, write_table
 from medtransfer.training.arithmetic import arithmetic
@@ -59,15 +59,10 @@ def score_checkpoints(
     Raises:
         InputError: an indicator or an option is unknown, or does not fit the target or the checkpoints.
     """
-    indicators = find_indicators(section.indicators, "score.indicators")
-    options_of(section)  # an invalid option is an error before any work
-    if section.distance not in DISTANCES:
-        raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
+    indicators = requested_indicators(section, target)
     if ALL in section.indicators and not target.has_masks:
-        indicators = [indicator for indicator in indicators if fits(indicator, target)]
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
-    require_labels(indicators, target, "score.indicators")
     first = _check(series, infos, section.level)
     target.require_size(first.multiple, first.encoder)
     scorer = Scorer(section, indicators, target, series, folder)

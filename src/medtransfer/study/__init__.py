@@ -7,18 +7,30 @@ from medtransfer.study.cells import (
     list_portions,
     origin_names,
     parent_in,
+    planned_cells,
     study_cells,
     study_epochs,
     study_series,
     with_values,
 )
+from medtransfer.study.checks import check_cells, check_encoder, check_study_targets
 from medtransfer.study.results import explain, export_evidence, replay, report, search
-from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
+from medtransfer.study.stages import (
+    finetune,
+    prepare,
+    pretrain,
+    pretrain_apart,
+    samples,
+    score,
+)
 from medtransfer.study.store import RESULTS, reach_store
 from medtransfer.study.whole import study
 
 __all__ = [
     "RESULTS",
+    "check_cells",
+    "check_encoder",
+    "check_study_targets",
     "described",
     "explain",
     "export_evidence",
@@ -28,6 +40,7 @@ __all__ = [
     "list_portions",
     "origin_names",
     "parent_in",
+    "planned_cells",
     "prepare",
     "pretrain",
     "pretrain_apart",

@@ -44,6 +44,11 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     ]  # fmt: skip
 
 
+def planned_cells(params: Params) -> list[CellName]:
+    """List every cell of the study as if no pretraining stopped early."""
+    return study_cells(with_values(params, "pretrain", stop_on=None), {})
+
+
 def _has_decoder(params: Params, origin: str, epoch: int) -> bool:
     """Return whether a checkpoint holds a decoder that a study transfers; random weights once have no use for a random one."""
     entry = params.pretrain.origins[origin]

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from medtransfer.errors import InputError, TemporaryError
 from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.study.cells import is_sample, is_trained, with_values
+from medtransfer.study.checks import check_cells, check_encoder, check_score, check_sizes
 from medtransfer.study.inputs import Missing, find_missing, missing_for_cells, missing_for_score
 from medtransfer.study.stopper import stopper_of
 from medtransfer.study.store import command
@@ -85,6 +87,7 @@ def _check_pretrain(params: Params) -> None:
             "`medtransfer grid`"
         )
     find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
+    check_encoder(params, params.pretrain.encoder)
 
 
 def _pretrain_parent(params: Params) -> None:
@@ -98,7 +101,18 @@ def _pretrain_parent(params: Params) -> None:
             pretrain_apart(with_values(params, "pretrain", origin=parent))
 
 
-@command("score", needs=lambda params, force=False: partial(_make, params, missing_for_score(params)))
+def _missing_for_score(params: Params, force: bool = False) -> Callable[[], None]:
+    """Return what makes the missing inputs of a scoring."""
+    section = params.score
+
+    def check() -> None:
+        check_score(params)
+        check_sizes(params, [(section.encoder, section.target)])
+
+    return partial(_make, params, missing_for_score(params), check)
+
+
+@command("score", needs=_missing_for_score)
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
@@ -107,7 +121,20 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command("finetune", needs=lambda params, cells, force=False: partial(_make, params, missing_for_cells(params, cells)))
+def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = False) -> Callable[[], None]:
+    """Return what makes the missing inputs of cells; what can be refused before they are made is."""
+    missing = missing_for_cells(params, cells)
+    if missing.targets or missing.series:
+        check_cells(params, cells)
+
+    def check() -> None:
+        check_cells(params, cells)
+        check_sizes(params, [(cell.encoder, cell.target) for cell in cells])
+
+    return partial(_make, params, missing, check)
+
+
+@command("finetune", needs=_missing_for_finetune)
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
@@ -148,11 +175,13 @@ def _need_samples(params: Params, root: Path) -> None:
         samples(params)
 
 
-def _make(params: Params, missing: Missing) -> None:
-    """Make missing inputs from samples."""
+def _make(params: Params, missing: Missing, check: Callable[[], None] = lambda: None) -> None:
+    """Make missing inputs from samples; `check` refuses targets before encoders are trained for them."""
     for name in missing.targets:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
+    if missing.series:
+        check()
     with tracking.project_run_set_aside():
         for encoder, origin in missing.series:
             log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
