@@ -54,7 +54,10 @@ WITHOUT_TARGET = {
 AT_NOWHERE = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET)
 REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("pretrain", "--origin", "nowhere"),
+    ("pretrain", "--params", "params.yaml", "--params", "depht.yaml"),
+    ("pretrain", "--params", "params.yaml", "--params", "timm.yaml"),
     ("finetune", "--epoch", "7"),
+    ("finetune", "--loss", "nowhere"),
     ("score", "--split", "nowhere"),
     ("pretrain", "--force", "--num-nodes", "2"),
     ("rank", "nowhere"),
@@ -66,6 +69,7 @@ REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("export", "--model", "nowhere"),
     ("replay",),
     ("replay", "--downstream", "nowhere.csv", "--robustness", "nowhere.csv"),
+    ("replay", "--downstream", "params.yaml", "--robustness", "params.yaml"),
 )  # fmt: skip
 REFUSED_WITHOUT_RESULTS: tuple[tuple[str, ...], ...] = (  # in an empty folder
     ("report",),
@@ -87,6 +91,10 @@ def main() -> None:
     worst = 0.0
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as empty:
         Path(place, "params.yaml").write_text(PARAMS, encoding="utf-8")
+        Path(place, "depht.yaml").write_text("pretrain: {encoders: {unet: {depht: 3}}}", encoding="utf-8")
+        Path(place, "timm.yaml").write_text(
+            "pretrain: {encoders: {other: {build: timm, name: x}}, encoder: other}", encoding="utf-8"
+        )
         Path(place, "small.yaml").write_text(STUDY, encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)

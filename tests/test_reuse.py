@@ -63,7 +63,11 @@ REFUSED = {
     "pretrain --force --num-nodes 2": "expected the command to be started on 2 machines",
     f"predict --force --model {MODEL} --images pictures --accelerator gpu": "has no driver of a GPU",
     f"predict --model {MODEL} --images broken.png": "expected a picture in broken.png, but it cannot be read",
+    "finetune --seed 99 --loss nowhere": "expected finetune.loss to be one of dice",
+    "pretrain --params params.yaml --params depht.yaml": "encoder unet among depth, in_channels, width, but got depht",
+    "pretrain --params params.yaml --params timm.yaml": "the name of a timm model, such as resnet50, ",
     "replay": "expected --downstream",
+    "replay --downstream params.yaml --robustness params.yaml": "in params.yaml, but got ",
     "replay --downstream nowhere.csv --robustness nowhere.csv": "expected a table in nowhere.csv, but there is none",
 }
 ALLOWED = {"cka": ["matplotlib"]}  # whose words are those of the page of the report
@@ -96,6 +100,8 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     study.replay(printed)
     Path("pictures").mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save("pictures/one.png")
+    Path("depht.yaml").write_text("pretrain: {encoders: {unet: {depht: 3}}}", encoding="utf-8")
+    Path("timm.yaml").write_text("pretrain: {encoders: {other: {build: timm, name: resnet999}}, encoder: other}", encoding="utf-8")
     Path("broken.png").write_text("no picture", encoding="utf-8")
     shown = load(overrides={"predict.model": [MODEL], "predict.images": "pictures"})
     predict(shown.predict, Path(shown.pretrain.out), Path(shown.prepare.out))

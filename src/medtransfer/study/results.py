@@ -152,8 +152,11 @@ def _replay_released(params: Params, force: bool) -> str:
 
     def load() -> "Make":
         with loading("replay"):
+            from medtransfer.papers.hidy2024.files import read_files
+
+            tables = read_files(*files)  # other files are refused before the libraries that judge these are loaded
             from medtransfer.papers.hidy2024.stage import run
-        return partial(run, section, drawn, eta)
+        return partial(run, section, tables, drawn, eta)
 
     request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
     return tracking.make_of_store("replay", Path(section.out), request, load, force=force, own_runs=True)[0]

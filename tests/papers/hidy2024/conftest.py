@@ -15,7 +15,7 @@ from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
-from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
+from medtransfer.papers.hidy2024.files import read_downstream, read_files, read_robustness
 from medtransfer.papers.hidy2024.stage import run
 from medtransfer.tasks import TASKS
 
@@ -163,7 +163,8 @@ REPORT = Report(out="reports", reference=None, **asdict(SAMPLING))
 
 def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:
     """Replay two files in the working folder."""
-    return run(Replay(out=out, paper="hidy", downstream=str(downstream), robustness=str(robustness)), REPORT, eta=3).texts[0]
+    section = Replay(out=out, paper="hidy", downstream=str(downstream), robustness=str(robustness))
+    return run(section, read_files(downstream, robustness), REPORT, eta=3).texts[0]
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,12 @@ from medtransfer.config import Replay
 from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024 import stage
 from medtransfer.papers.hidy2024.claims import CLAIMS
+from medtransfer.papers.hidy2024.named_files import named_files
 from medtransfer.papers.hidy2024.store import build_pools, read_released
 from medtransfer.selectors.selectors import FULL, HISTORY, OUTCOME, SELECTORS
 from medtransfer.tracking import rows as store_rows
 
-from .conftest import FEW, REPORT, SEEDS, replay
+from .conftest import FEW, SEEDS, replay
 
 pytestmark = pytest.mark.long
 
@@ -194,8 +195,7 @@ def test_an_interrupted_import_resumes(
 
 
 @pytest.mark.parametrize("missing", ["downstream", "robustness"])
-def test_a_file_that_is_not_named_is_asked_for(workplace: Path, missing: str) -> None:
+def test_a_file_that_is_not_named_is_asked_for(missing: str) -> None:
     names = {"downstream": "a.csv", "robustness": "b.csv", missing: None}
     with pytest.raises(InputError, match=f"expected --{missing}"):
-        stage.run(Replay(out="replay", paper="hidy", **names), REPORT)
-    assert not Path("replay").exists()
+        named_files(Replay(out="replay", paper="hidy", **names))

@@ -25,6 +25,11 @@ LARGEST = 10**9  # largest plausible epoch, seed or level
 INTEGERS = {"epoch", "seed", "level"}
 
 
+def read_files(downstream: Path, robustness: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read both files, as `read_downstream` and `read_robustness` do; errors as theirs."""
+    return read_downstream(downstream), read_robustness(robustness)
+
+
 def read_downstream(path: Path) -> pd.DataFrame:
     """Read the fine-tunings.
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
 from medtransfer import tracking
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.none_is_best import judge_guard
@@ -16,7 +18,6 @@ from medtransfer.papers.hidy2024.audit import Finding, as_rows, audit
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows, judge_cells
 from medtransfer.papers.hidy2024.claims import Claim, Side, claim_rows, judge_claims, metric_claim
 from medtransfer.papers.hidy2024.figures import AGREEING, draw_figures, rank_correlations
-from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 from medtransfer.papers.hidy2024.importing import import_runs
 from medtransfer.papers.hidy2024.named_files import named_files
 from medtransfer.papers.hidy2024.released import Recomputed
@@ -35,11 +36,12 @@ FIGURES = "figures"
 SELECTORS = "robustness"  # block of table 3, the selectors that the paper recommends
 
 
-def run(section: Replay, report: Report, eta: int = 0) -> tracking.Made:
+def run(section: Replay, tables: tuple[pd.DataFrame, pd.DataFrame], report: Report, eta: int = 0) -> tracking.Made:
     """Audit and import the released files, then recompute the paper's results from the store.
 
     Args:
         section: validated params.
+        tables: what `read_files` returns of the files that it names.
         report: how intervals are drawn.
         eta: factor of a race before which robustness would prune; 0 for none.
 
@@ -47,14 +49,12 @@ def run(section: Replay, report: Report, eta: int = 0) -> tracking.Made:
         Its files, its text for the terminal and the digests of its runs.
 
     Raises:
-        InputError: a file is not named, is missing or does not have the released form.
+        InputError: a file is not named or is missing.
     """
-    downstream_path, robustness_path = named_files(section)
-    out = Path(section.out)
-    downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
+    out, (downstream, robustness) = Path(section.out), tables
     findings = audit(downstream, robustness)
     _write(out / "audit.csv", as_rows(findings))
-    digests = {"downstream": file_sha256(downstream_path)[:12], "robustness": file_sha256(robustness_path)[:12]}
+    digests = {name: file_sha256(path)[:12] for name, path in zip(("downstream", "robustness"), named_files(section), strict=True)}
     imported = import_runs(downstream, robustness, digests, out / "scores")
     released = read_released(**digests)
     sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
