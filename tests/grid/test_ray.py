@@ -1,6 +1,7 @@
 """A study on a Ray cluster of two hosts, one of which dies: every cell is done once."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.grid.cluster import RayLauncher
+from medtransfer.grid.cluster import NICENESS, RayLauncher
 from medtransfer.grid.stage import run
 
 pytestmark = pytest.mark.slow
@@ -57,28 +58,31 @@ def test_jobs_of_a_dead_host_are_retried(
     assert (run_of_grid.metrics["cells_done"], run_of_grid.metrics["cells_remaining"]) == (8, 0)
 
 
+@pytest.mark.parametrize("niceness", [None, "10"])
 @pytest.mark.parametrize(
     ("address", "variable", "joined"),
     [(None, None, "local"), (None, "local", "local"), (None, "10.0.0.1:6379", "10.0.0.1:6379"), ("auto", "10.0.0.1:6379", "auto")],
 )
 def test_which_cluster_is_joined(
-    address: str | None, variable: str | None, joined: str, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without an address Ray itself would join the cluster that was started last on this machine."""
-    asked: list[str] = []
+    address: str | None, variable: str | None, joined: str, niceness: str | None, study: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Without an address Ray itself would join the cluster that was started last on this machine, or start one at nice 15."""
+    asked: list[tuple[str, str | None]] = []
 
     def init(address: str, **_: object) -> None:
-        asked.append(address)
+        asked.append((address, os.environ.get(NICENESS)))
         raise ConnectionError("stopped")
 
     monkeypatch.setattr("medtransfer.grid.cluster._ray", lambda: SimpleNamespace(is_initialized=lambda: False, init=init))
     monkeypatch.setattr("medtransfer.grid.cluster._check_reachable", lambda _: None)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    if variable:
-        monkeypatch.setenv("RAY_ADDRESS", variable)
+    for name, value in (("RAY_ADDRESS", variable), (NICENESS, niceness)):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="stopped"):
         RayLauncher(study({"grid.address": address}), [])
-    assert asked == [joined]
+    assert asked == [(joined, niceness or ("0" if joined == "local" else None))]
 
 
 def test_a_missing_cluster_is_named(study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

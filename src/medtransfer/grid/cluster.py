@@ -24,6 +24,7 @@ from medtransfer.tracking import require_shared_store
 
 AT_ONCE = 1000  # the most tasks submitted at once; Ray chooses where they run
 PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables of the caller that tasks inherit
+NICENESS = "RAY_worker_niceness"  # 15 by default, so that workers hardly run where other work keeps all cores busy
 
 
 class RayLauncher:
@@ -49,7 +50,7 @@ class RayLauncher:
         if self.started:
             try:
                 _check_reachable(address)
-                with _environment(_settings() if own else {}):
+                with _environment({NICENESS: os.environ.get(NICENESS, "0"), **_settings()} if own else {}):
                     # without an address Ray would join whichever cluster was started last on this machine, and die with it
                     self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
             except Exception as error:  # sockets and Ray raise many types
