@@ -1,5 +1,6 @@
 """timm models of many families: levels, weights files, initialisation, sizes, and a step of training with both decoders."""
 
+import itertools
 import re
 import socket
 from collections.abc import Callable
@@ -35,6 +36,7 @@ WHOLE = [
     "resnet50", "convnextv2_atto",
 ]  # fmt: skip
 TRAINED = sorted({mode.trains for mode in MODES.values()}, key=len)  # other modes differ in their heads and what they start from
+DECODERS = ["unet", "attention"]
 EVERY_FAMILY = pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE)])
 
 
@@ -52,7 +54,7 @@ def published(name: str) -> dict[str, Tensor]:
 @EVERY_FAMILY
 def test_every_family_segments_every_size_with_both_decoders(name):
     encoder = build(name).eval()
-    segmenters = [build_segmenter(encoder, 1, decoder).eval() for decoder in ("unet", "attention")]
+    segmenters = [build_segmenter(encoder, 1, decoder).eval() for decoder in DECODERS]
     with torch.inference_mode():
         for height, width in ((64, 64), (96, 96), (160, 160), (96, 160)):
             maps = encoder(torch.randn(1, 3, height, width))
@@ -61,9 +63,16 @@ def test_every_family_segments_every_size_with_both_decoders(name):
             assert all(segmenter.decoder(maps).shape == (1, 1, height, width) for segmenter in segmenters)
 
 
-@EVERY_FAMILY
-@pytest.mark.parametrize("decoder", ["unet", "attention"])
-@pytest.mark.parametrize("trained", TRAINED, ids=lambda parts: "+".join(sorted(parts)))
+def trainings() -> list[Any]:
+    """Every small model with either decoder in every mode; of a whole one, each decoder and each mode once."""
+    every = [(name, *pair) for name in SMALL for pair in itertools.product(DECODERS, TRAINED)]
+    once = [(name, *pair) for name in WHOLE for pair in zip(DECODERS, TRAINED, strict=True)]
+    names = ["-".join([name, decoder, "+".join(sorted(trained))]) for name, decoder, trained in (*every, *once)]
+    marks = [()] * len(every) + [pytest.mark.slow] * len(once)
+    return [pytest.param(*one, id=id, marks=mark) for one, id, mark in zip((*every, *once), names, marks, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "decoder", "trained"), trainings())
 def test_every_family_trains_with_both_decoders_in_every_mode(name, decoder, trained):
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     segmenter = build_segmenter(build(name), 1, decoder)

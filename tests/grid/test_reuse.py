@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -128,18 +129,23 @@ def test_a_result_of_another_recipe_is_no_winner_and_without_the_best_model_none
     assert sum((folder / WEIGHTS_FILE).exists() for folder in left) == 2
 
 
-@pytest.mark.parametrize("damage", [os.mkfifo, lambda path: path.write_text("[" * 100_000), lambda path: path.mkdir()])
-@pytest.mark.parametrize("file", ["metrics.json", MODEL_FILE])
-def test_a_broken_record_is_no_finished_fine_tuning(
-    file: str, damage: Callable[[Path], object], finished: Callable[..., Params]
-) -> None:
+def test_a_broken_record_is_no_finished_fine_tuning(finished: Callable[..., Params]) -> None:
     """A pipe is not waited for either."""
     params = finished()
     first, *rest = (job for job in plan(params) if job.cell)
-    path = first.cell.folder(Path(params.finetune.out)) / file
-    path.unlink()
-    damage(path)
-    assert find_reused(params, plan(params)).isdisjoint([first]) and find_reused(params, plan(params)).issuperset(rest)
+    folder = first.cell.folder(Path(params.finetune.out))
+    for path, damage in product((folder / "metrics.json", folder / MODEL_FILE), (os.mkfifo, write_nested, Path.mkdir)):
+        kept = path.rename(folder / "kept")
+        damage(path)
+        assert find_reused(params, plan(params)).isdisjoint([first]) and find_reused(params, plan(params)).issuperset(rest)
+        path.rmdir() if path.is_dir() else path.unlink()
+        kept.rename(path)
+        assert find_reused(params, plan(params)).issuperset([first, *rest])
+
+
+def write_nested(path: Path) -> None:
+    """Write JSON that is nested too deeply to be read."""
+    path.write_text("[" * 100_000, encoding="utf-8")
 
 
 def test_a_pretraining_on_several_machines_must_be_there_already(tiny_params: Callable[..., Params], workplace: Path) -> None:
