@@ -4,17 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from medtransfer import study
+from medtransfer import environment, study
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.arguments import _parameters, check_arguments, parameters_of
 from medtransfer.errors import InputError
 from medtransfer.grid import stage as grid
 from medtransfer.grid.jobs import plan
+from medtransfer.guard import stage as guard
 
 LOSS = "expected finetune.loss to be one of .*dice.*, or null, but got 'nowhere'"
 WEIGHTS = "expected 4 finetune.class_weights for .*sample, .*but got"
 SIZE = r"multiples of \d+ pixels for the encoder unet, but got 60x60 in .*sample"
 LABELS = "expected masks.npy among the arrays in .*, which leep needs"
+DEVICE = "expected accelerator 'gpu' on this machine, but it has no driver"
+ON_GPU = {"finetune.accelerator": "gpu"}
 SMALL = {"prepare.targets.sample.size": [60, 60]}
 UNKNOWN = {"pretrain.encoders.unet.depht": 3}
 
@@ -82,9 +85,29 @@ def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_
     assert not Path("data").exists()
 
 
-def test_a_grid_refuses_what_does_not_fit_a_prepared_target(workplace: Path, tiny_params):
+@pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (ON_GPU, DEVICE)])
+def test_a_grid_refuses_what_does_not_fit_a_prepared_target_or_the_machine(
+    changed, message, workplace: Path, tiny_params, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(environment, "has_driver", lambda: False)
     study.prepare(tiny_params())
-    refused(tiny_params({"finetune.class_weights": [1, 2]}), WEIGHTS, grid.run)
+    refused(tiny_params({**changed, "grid.workers": 2}), message, grid.run)
+    assert not Path("grid").exists()
+
+
+@pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (ON_GPU, DEVICE)])
+def test_no_worker_is_started_for_fine_tunings_that_would_all_fail(
+    changed, message, workplace: Path, tiny_params, monkeypatch
+):  # fmt: skip
+    monkeypatch.setattr(environment, "has_driver", lambda: False)
+    monkeypatch.setattr("medtransfer.tryouts.training.start_workers", lambda *_: pytest.fail("workers were started"))
+    params = tiny_params(
+        {**changed, "guard.workers": 2, "guard.validation": 0.67, "pretrain.epochs": 1, "pretrain.checkpoints": [1]}
+    )
+    study.prepare(params)
+    study.pretrain(params)
+    with pytest.raises(InputError, match=message):
+        guard.run(params)
 
 
 @pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (SMALL, SIZE)])

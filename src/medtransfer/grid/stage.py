@@ -8,6 +8,7 @@ from pathlib import Path
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import repeated_options
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
@@ -90,11 +91,15 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
 
 
 def _check_inputs(params: Params, to_do: Sequence[Job]) -> None:
-    """Refuse what would fail once others are done: encoders' arguments, and cells that do not fit their prepared targets."""
+    """Refuse what would fail later: arguments of encoders, cells that do not fit their prepared targets, a missing device."""
     for encoder in dict.fromkeys(job.encoder for job in to_do if job.kind == "pretrain"):
         study.check_encoder(params, encoder)
     unprepared = {job.target for job in to_do if job.kind == "prepare"}
     study.check_cells(params, [job.cell for job in to_do if job.cell and job.target not in unprepared])
+    if LAUNCHERS[params.grid.launcher].here:
+        for kind in {job.kind for job in to_do if job.needs_gpu(params)}:
+            section = getattr(params, kind)
+            require_device(section.accelerator, section.precision)
 
 
 def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str) -> str:

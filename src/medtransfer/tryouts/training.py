@@ -8,6 +8,7 @@ from typing import Any
 
 from medtransfer import study
 from medtransfer.config import Params
+from medtransfer.environment import require_device
 from medtransfer.errors import StageError
 from medtransfer.finetune.finished import find_finished
 from medtransfer.grid.alone import Alone
@@ -15,6 +16,7 @@ from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.progress import Tally
 from medtransfer.records import CellName
 
@@ -132,6 +134,7 @@ class Tryouts:
             remedy: what to do about one that fails, for the message.
 
         Raises:
+            InputError: all would fail.
             StageError: some failed; the others are finished and kept.
         """
         done, failed = _finished(self.params, jobs), dict[Runnable, str]()
@@ -155,7 +158,16 @@ class Tryouts:
             self._launcher.close()
 
     def _start(self) -> Launcher:
-        """Start workers, or none where a single one would run all fine-tunings."""
+        """Start workers, or none where a single one would run all fine-tunings.
+
+        Raises:
+            InputError: the recipe does not fit the target, or this machine lacks the device, so that all of them would fail.
+        """
+        for own in dict.fromkeys((job.epochs, job.values) for job in self.jobs):
+            alike = [job for job in self.jobs if (job.epochs, job.values) == own]
+            study.check_cells(alike[0].own(self.params), [job.cell for job in alike])
+        if LAUNCHERS[self._kind].here:
+            require_device(self.params.finetune.accelerator, self.params.finetune.precision)
         launcher = start_workers(self.params, self._kind, self._workers, self.jobs, self.params.finetune.accelerator, self._logs)
         if not isinstance(launcher, Alone):
             log.info("%s: %d %s workers", self.stage, launcher.workers, self._kind)
