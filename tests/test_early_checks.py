@@ -9,6 +9,7 @@ from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.arguments import _parameters, check_arguments, parameters_of
 from medtransfer.errors import InputError
 from medtransfer.grid import stage as grid
+from medtransfer.grid.forecast import forecast
 from medtransfer.grid.jobs import plan
 from medtransfer.guard import stage as guard
 
@@ -79,7 +80,7 @@ def test_a_target_that_cannot_be_scored(call, changed, message, workplace: Path,
     refused(tiny_params(changed), message, call)
 
 
-@pytest.mark.parametrize("call", [study.pretrain, study.study, grid.run])
+@pytest.mark.parametrize("call", [study.pretrain, study.study, grid.run, forecast])
 def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_params):
     refused(tiny_params(UNKNOWN), "expected arguments of the encoder unet among .*, but got depht", call)
     assert not Path("data").exists()
@@ -93,6 +94,8 @@ def test_a_grid_refuses_what_does_not_fit_a_prepared_target_or_the_machine(
     study.prepare(tiny_params())
     refused(tiny_params({**changed, "grid.workers": 2}), message, grid.run)
     assert not Path("grid").exists()
+    if message == WEIGHTS:  # a plan may be for another machine
+        refused(tiny_params(changed), message, forecast)
 
 
 @pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (ON_GPU, DEVICE)])

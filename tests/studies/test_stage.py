@@ -11,12 +11,13 @@ import pytest
 import yaml
 from scipy import stats
 
-from medtransfer import tracking
+from medtransfer import study, tracking
 from medtransfer.cli import read_assignments
 from medtransfer.config import Params
 from medtransfer.config.schema.study_file import Printed
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, StageError
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.grid.stage import run_and_report
 from medtransfer.hashing import digest
 from medtransfer.records.tables import read_table
 from medtransfer.studies.printed import Tables
@@ -39,6 +40,28 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     line = [sys.executable, "-m", "medtransfer", "study", *words]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_part_that_is_refused_does_not_stop_the_others(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("wrong.yaml").write_text("finetune: {class_weights: [1.0, 2.0, 3.0, 4.0, 5.0]}")  # more than there are classes
+    run_here = {"grid.workers": 1, **{f"{stage}.accelerator": "cpu" for stage in ("pretrain", "score", "finetune")}}
+    chosen = load_study("hosseinzadeh-taher-small", [Path("wrong.yaml")], run_here)
+    tried: list[list[str]] = []
+
+    def run_part(params: Params) -> str:
+        tried.append(params.study.targets)
+        if len(tried) == 1:
+            study.prepare(study.with_values(params, "prepare", target=params.study.targets[0]))
+            return run_and_report(params)
+        return "the others"
+
+    monkeypatch.setattr("medtransfer.studies.stage.run_and_report", run_part)
+    monkeypatch.setattr("medtransfer.studies.stage._prepare_sources", lambda _: None)
+    with pytest.raises(
+        StageError, match=r"1 of 2 parts failed; hosseinzadeh-taher-small/.*: expected . finetune.class_weights for"
+    ):
+        run(chosen)
+    assert len(tried) == 2 and not Path(chosen.parts[0].params.pretrain.out).exists()
 
 
 @pytest.mark.slow

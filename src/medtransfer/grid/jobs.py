@@ -1,6 +1,6 @@
 """Jobs of a study, their dependencies, and how to run one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -97,6 +97,22 @@ def plan(params: Params) -> list[Job]:
             ]
         )
     )
+
+
+def check_inputs(params: Params, to_do: Sequence[Job]) -> None:
+    """Refuse arguments of encoders, and cells that do not fit their prepared targets, before the jobs that they need are done.
+
+    Args:
+        params: params of the jobs.
+        to_do: the jobs that are not finished.
+
+    Raises:
+        InputError: an encoder does not take an argument, or a recipe or mode is not for a target.
+    """
+    for encoder in dict.fromkeys(job.encoder for job in to_do if job.kind == "pretrain"):
+        study.check_encoder(params, encoder)
+    unprepared = {job.target for job in to_do if job.kind == "prepare"}
+    study.check_cells(params, [job.cell for job in to_do if job.cell and job.target not in unprepared])
 
 
 def is_left_out(params: Params, job: Any) -> bool:

@@ -12,7 +12,7 @@ from medtransfer.environment import require_device
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
-from medtransfer.grid.jobs import Job, is_left_out, plan
+from medtransfer.grid.jobs import Job, check_inputs, is_left_out, plan
 from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.progress import StudyProgress
@@ -90,12 +90,8 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
         )
 
 
-def _check_inputs(params: Params, to_do: Sequence[Job]) -> None:
-    """Refuse what would fail later: arguments of encoders, cells that do not fit their prepared targets, a missing device."""
-    for encoder in dict.fromkeys(job.encoder for job in to_do if job.kind == "pretrain"):
-        study.check_encoder(params, encoder)
-    unprepared = {job.target for job in to_do if job.kind == "prepare"}
-    study.check_cells(params, [job.cell for job in to_do if job.cell and job.target not in unprepared])
+def _check_devices(params: Params, to_do: Sequence[Job]) -> None:
+    """Check that this machine has the device that its jobs ask for."""
     if LAUNCHERS[params.grid.launcher].here:
         for kind in {job.kind for job in to_do if job.needs_gpu(params)}:
             section = getattr(params, kind)
@@ -106,7 +102,8 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
     """Run the jobs that are to do; return a summary."""
     to_do = [job for job in jobs if job not in reused]
     _check_machines(params, to_do)
-    _check_inputs(params, to_do)
+    check_inputs(params, to_do)
+    _check_devices(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
     earlier = read_earlier(params, to_do) if kind.here else {}

@@ -45,7 +45,7 @@ def run(chosen: StudyFile, available: bool = False) -> str:
             log.info("study: %s", _name(chosen, part))
             try:
                 texts.append(f"{_name(chosen, part)}\n\n{run_and_report(part.params)}")
-            except StageError as error:
+            except (InputError, StageError) as error:
                 log.warning("study: %s: %s", _name(chosen, part), error)
                 failures.append(f"{_name(chosen, part)}: {error}")
     summary = write_results(replace(chosen, parts=tuple(ready)), Path(chosen.parts[0].params.report.out))
