@@ -80,6 +80,10 @@ def test_a_target_that_cannot_be_scored(call, changed, message, workplace: Path,
     refused(tiny_params(changed), message, call)
 
 
+def test_a_pretraining_that_stops_on_images_that_its_encoder_does_not_take(workplace: Path, tiny_params):
+    refused(tiny_params({**SMALL, "pretrain.stop_on": "sample"}), SIZE, study.pretrain)
+
+
 @pytest.mark.parametrize("call", [study.pretrain, study.study, grid.run, forecast])
 def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_params):
     refused(tiny_params(UNKNOWN), "expected arguments of the encoder unet among .*, but got depht", call)

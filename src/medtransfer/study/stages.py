@@ -71,6 +71,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     _pretrain_parent(params)
     if section.stop_on:
         _make(params, find_missing(params, [section.stop_on]))
+        check_sizes(params, [(section.encoder, section.stop_on)])
     stopper = stopper_of(params)
     _need_samples(params, source_of(section)[1])
     return run(section, stopper, force)
