@@ -59,6 +59,7 @@ REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("finetune", "--epoch", "7"),
     ("finetune", "--loss", "nowhere"),
     ("score", "--split", "nowhere"),
+    ("score", "--level", "-9"),
     ("pretrain", "--force", "--num-nodes", "2"),
     ("rank", "nowhere"),
     ("cka", "nowhere"),

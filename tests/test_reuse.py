@@ -55,6 +55,7 @@ REFUSED = {
     "rank --by nowhere": "the indicator 'nowhere'",
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
+    "score --level -9": "expected score.level from -1 to -4 for unet, but got -9",
     "score --split nowhere": "expected samples of the split 'nowhere'",
     "score --seed 99 --precision 16-mixed": "expected a GPU for precision 16-mixed",
     "finetune --seed 99 --accelerator gpu": "has no driver of a GPU",

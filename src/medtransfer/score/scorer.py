@@ -57,31 +57,16 @@ def score_checkpoints(
         The digest of the run in the tracking store.
 
     Raises:
-        InputError: an indicator or an option is unknown, or does not fit the target or the checkpoints.
+        InputError: an indicator or an option is unknown, or does not fit the target.
     """
     target = PreparedTarget.open(prepared / section.target).verify()
     indicators = requested_indicators(section, target)
     if ALL in section.indicators and not target.has_masks:
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
-    first = _check(series, infos, section.level)
-    target.require_size(first.multiple, first.encoder)
     scorer = Scorer(section, indicators, target, series, folder)
     if not force:
         bring_back(folder, lambda each: scorer.lacks(each, infos))
     return _run(scorer, infos, force)
-
-
-def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> CheckpointInfo:
-    """Return the first of checkpoints of one pretraining, whose encoder must have the default level."""
-    if len(pretrainings := sorted({info.pretraining for info in infos.values()})) > 1:
-        raise InputError(
-            f"expected the checkpoints of one pretraining in {series}, but got those of {len(pretrainings)} "
-            f"({', '.join(pretrainings)}); keep one pretraining per folder"
-        )
-    first = next(iter(infos.values()))
-    if -level > (count := len(first.levels)):
-        raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
-    return first
 
 
 def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> str:

@@ -5,10 +5,11 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.environment import require_device
+from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
-from medtransfer.records import FinishedScores, PreparedTarget, list_checkpoints, series_folder
+from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, list_checkpoints, series_folder
 from medtransfer.score.finished import FINISHED, finished_run, is_ours, request_of
 from medtransfer.score.other_settings import bring_back, forget
 
@@ -42,6 +43,8 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
             return folder
         tracking.require_work_allowed()
         target.samples(section.split)
+        first = _check(series, infos, section.level)
+        target.require_size(first.multiple, first.encoder)
         require_device(section.accelerator, section.precision)
         with loading("score"):
             from medtransfer.score.scorer import score_checkpoints
@@ -50,3 +53,16 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         FinishedScores(request=request, cell=cell, files=files).write(folder / FINISHED)
         forget(folder)
     return folder
+
+
+def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> CheckpointInfo:
+    """Return the first of checkpoints of one pretraining, whose encoder must have the default level."""
+    if len(pretrainings := sorted({info.pretraining for info in infos.values()})) > 1:
+        raise InputError(
+            f"expected the checkpoints of one pretraining in {series}, but got those of {len(pretrainings)} "
+            f"({', '.join(pretrainings)}); keep one pretraining per folder"
+        )
+    first = next(iter(infos.values()))
+    if -level > (count := len(first.levels)):
+        raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
+    return first
