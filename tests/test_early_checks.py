@@ -1,26 +1,46 @@
 """What is refused before checkpoints are made for it, since they take far longer than the targets."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from tests.tiny_encoders import TINIEST
 
 from medtransfer import environment, study
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.arguments import _parameters, check_arguments, parameters_of
-from medtransfer.errors import InputError
+from medtransfer.encoders.unet import UNetEncoder
+from medtransfer.errors import InputError, StageError
 from medtransfer.grid import stage as grid
 from medtransfer.grid.forecast import forecast
-from medtransfer.grid.jobs import plan
 from medtransfer.guard import stage as guard
+from medtransfer.records import CheckpointInfo
 
 LOSS = "expected finetune.loss to be one of .*dice.*, or null, but got 'nowhere'"
 WEIGHTS = "expected 4 finetune.class_weights for .*sample, .*but got"
 SIZE = r"multiples of \d+ pixels for the encoder unet, but got 60x60 in .*sample"
 LABELS = "expected masks.npy among the arrays in .*, which leep needs"
 DEVICE = "expected accelerator 'gpu' on this machine, but it has no driver"
-ON_GPU = {"finetune.accelerator": "gpu"}
+WRONG = {"finetune.class_weights": [1, 2]}
 SMALL = {"prepare.targets.sample.size": [60, 60]}
 UNKNOWN = {"pretrain.encoders.unet.depht": 3}
+RECIPES = [
+    ({"finetune.loss": "nowhere"}, LOSS),
+    (WRONG, WEIGHTS),
+    ({"study.modes": ["linear"]}, "expected a target with labels of images for the mode linear"),
+    ({"finetune.select": "validation"}, "expected validation samples in .*, since finetune.select is `validation`"),
+    ({"finetune.validation": 0.67, "study.folds": 2}, "expected finetune.validation 0 beside folds"),
+]
+SHORT = {"pretrain.epochs": 1, "pretrain.checkpoints": [1]}
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "has_driver", lambda: False)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -31,19 +51,33 @@ def test_the_source_of_an_encoder_names_its_arguments(name: str, monkeypatch: py
     assert _parameters(name) == imported and ENCODERS.address(name) == address  # nothing was imported for it
 
 
-def test_an_encoder_without_a_constructor_of_its_own_is_asked_for_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("Base", {"width": True, "depth": True, "height": False}),
+        ("Inherited", {"width": True, "depth": True, "height": False}),
+        ("Positional", {"width": True, "depth": False}),
+        ("Any", {"width": True, "others": True}),
+    ],
+)
+def test_arguments_are_those_of_the_constructor_however_it_is_written(
+    name: str, known: dict[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "another_encoder.py").write_text(
-        "class Base:\n    def __init__(self, width, *, depth, height=3): ...\n\nclass Another(Base):\n    ...\n"
+        "class Base:\n    def __init__(self, width, *, depth, height=3): ...\n\n"
+        "class Inherited(Base):\n    ...\n\n"
+        "class Positional:\n    def __init__(self, width, /, depth=2): ...\n\n"
+        "class Any:\n    def __init__(self, width, **others): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("Base", "Another"):
-        monkeypatch.setitem(ENCODERS.data, "another", f"another_encoder:{name}")
-        assert _parameters("another") == {"width": True, "depth": True, "height": False}
-        with pytest.raises(InputError, match="argument depth of the encoder another, but it is missing"):
-            check_arguments("another", {"width": 3})
-        with pytest.raises(InputError, match="another among depth, height, width, but got size"):
-            check_arguments("another", {"width": 3, "depth": 1, "size": 2})
-        check_arguments("another", {"width": 3, "depth": 1})
+    monkeypatch.setitem(ENCODERS.data, "another", f"another_encoder:{name}")
+    assert _parameters("another") == known
+    needed = ", ".join(key for key in known if known[key])
+    with pytest.raises(InputError, match=f"argument {needed} of the encoder another, but it is missing"):
+        check_arguments("another", {})
+    with pytest.raises(InputError, match=f"another among {', '.join(sorted(known))}, but got size"):
+        check_arguments("another", {**dict.fromkeys(known, 1), "size": 2})
+    check_arguments("another", dict.fromkeys(known, 1))
 
 
 def test_a_name_that_timm_does_not_have_is_refused():
@@ -63,17 +97,40 @@ def finetune(params) -> None:
     study.finetune(params, study.study_cells(params, {}))
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [({"finetune.loss": "nowhere"}, LOSS), ({"finetune.class_weights": [1, 2]}, WEIGHTS), (SMALL, SIZE)],
-)
+@pytest.mark.parametrize(("changed", "message"), [*RECIPES, (SMALL, SIZE), ({"finetune.accelerator": "gpu"}, DEVICE)])
 @pytest.mark.parametrize("call", [finetune, study.study])
-def test_a_recipe_that_does_not_fit_the_target(call, changed, message, workplace: Path, tiny_params):
+def test_a_recipe_that_does_not_fit_the_target_or_the_machine(call, changed, message, workplace: Path, tiny_params):
     refused(tiny_params(changed), message, call)
 
 
+def test_nothing_is_made_for_a_loss_of_no_task(workplace: Path, tiny_params):
+    refused(tiny_params({"finetune.loss": "nowhere"}), LOSS, finetune)
+    refused(tiny_params({"finetune.loss": "nowhere"}), LOSS, grid.run)
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("call", [finetune, study.study, grid.run, forecast])
+def test_images_without_masks_are_not_fine_tuned_on(call, workplace: Path, tiny_params):
+    Path("images").mkdir()
+    for number in range(4):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32), np.uint8)).save(f"images/{number}.png")
+    target = {
+        "reader": "folder", "root": ".", "size": [32, 32], "subset": False, "split": "none", "validation": 0.0,
+        "allow_duplicates": False, "options": {"images": "images", "masks": None},
+    }  # fmt: skip
+    params = tiny_params({"prepare.targets.sample": target})
+    study.prepare(params)
+    refused(params, "but prepare.targets.sample says `masks: null`; name the folder of masks there, or score the target only", call)
+
+
 @pytest.mark.parametrize("call", [study.score, study.study])
-@pytest.mark.parametrize(("changed", "message"), [({"score.indicators": ["leep"]}, LABELS), (SMALL, SIZE)])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"score.indicators": ["leep"]}, LABELS), (SMALL, SIZE), ({"score.accelerator": "gpu"}, DEVICE),
+        ({"score.split": "validation"}, "expected samples of the split 'validation'"),
+    ],
+)  # fmt: skip
 def test_a_target_that_cannot_be_scored(call, changed, message, workplace: Path, tiny_params, monkeypatch):
     if "score.indicators" in changed:
         monkeypatch.setattr("medtransfer.indicators.requirements.fits", lambda indicator, target: False)
@@ -90,35 +147,78 @@ def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_
     assert not Path("data").exists()
 
 
-@pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (ON_GPU, DEVICE)])
-def test_a_grid_refuses_what_does_not_fit_a_prepared_target_or_the_machine(
-    changed, message, workplace: Path, tiny_params, monkeypatch
-):  # fmt: skip
-    monkeypatch.setattr(environment, "has_driver", lambda: False)
+@pytest.mark.parametrize(("changed", "message"), [*RECIPES, ({"finetune.accelerator": "gpu"}, DEVICE)])
+def test_a_grid_that_can_do_no_fine_tuning(changed, message, workplace: Path, tiny_params):
     study.prepare(tiny_params())
     refused(tiny_params({**changed, "grid.workers": 2}), message, grid.run)
     assert not Path("grid").exists()
-    if message == WEIGHTS:  # a plan may be for another machine
+    if message != DEVICE:  # a plan may be for another machine
         refused(tiny_params(changed), message, forecast)
 
 
-@pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (ON_GPU, DEVICE)])
+def test_a_grid_warns_of_fine_tunings_that_cannot_be_done_and_does_the_others(
+    workplace: Path, tiny_params, caplog: pytest.LogCaptureFixture
+):
+    """Both where the target is prepared before, and as soon as it is prepared."""
+    params = tiny_params({**SHORT, "grid.workers": 1, "study.modes": ["full", "linear"], "study.seeds": [7]})
+    said = "no fine-tuning on sample in the mode linear can be done: expected a target with labels of images"
+    for _ in range(2):  # the second time, no other is left
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), pytest.raises(StageError, match="2 jobs failed; the first, finetune .* linear"):
+            grid.run(params)
+        assert sum(said in record.message for record in caplog.records) == 1
+        assert len(list(Path("models").glob("*/*/*full*/metrics.json"))) == 2
+
+
+@pytest.mark.parametrize(("changed", "message"), [(WRONG, WEIGHTS), ({"finetune.accelerator": "gpu"}, DEVICE)])
 def test_no_worker_is_started_for_fine_tunings_that_would_all_fail(
     changed, message, workplace: Path, tiny_params, monkeypatch
 ):  # fmt: skip
-    monkeypatch.setattr(environment, "has_driver", lambda: False)
     monkeypatch.setattr("medtransfer.tryouts.training.start_workers", lambda *_: pytest.fail("workers were started"))
-    params = tiny_params(
-        {**changed, "guard.workers": 2, "guard.validation": 0.67, "pretrain.epochs": 1, "pretrain.checkpoints": [1]}
-    )
+    params = tiny_params({**changed, **SHORT, "guard.workers": 2, "guard.validation": 0.67})
     study.prepare(params)
     study.pretrain(params)
     with pytest.raises(InputError, match=message):
         guard.run(params)
 
 
-@pytest.mark.parametrize(("changed", "message"), [({"finetune.class_weights": [1, 2]}, WEIGHTS), (SMALL, SIZE)])
-def test_a_job_refuses_a_target_once_it_is_prepared(changed, message, workplace: Path, tiny_params):
-    params = tiny_params(changed)
-    refused(params, message, plan(params)[0].run)
-    assert (Path(params.prepare.out) / "sample" / "dataset.json").exists()
+class Renamed(UNetEncoder):
+    """An encoder whose argument has another name than in an earlier version."""
+
+    def __init__(self, channels: int = 64, depth: int = 5, in_channels: int = 3) -> None:
+        """Build it."""
+        super().__init__(channels, depth, in_channels)
+
+
+def test_finished_checkpoints_are_used_whatever_their_encoder_takes_today(workplace: Path, tiny_params, monkeypatch):
+    """They say themselves which sizes it takes; some encoders, such as a fusion, cannot be built from the params alone."""
+    params = tiny_params({**SHORT, "study.modes": ["full"], "study.seeds": [7]})
+    study.study(params)
+    monkeypatch.setitem(ENCODERS.data, "unet", Renamed)
+    study.pretrain(params)
+    study.study(params)
+    assert "reused" in grid.describe_reuse(grid.plan(params), grid.find_reused(params, grid.plan(params)))
+    for path in Path("checkpoints/unet-simple").glob("*.json"):
+        if path.name.startswith("epoch"):
+            replace(CheckpointInfo.read(path), multiple=64).write(path)
+    other = {"study.origins": ["simple", "advanced"]}
+    with pytest.raises(InputError, match="multiples of 64 pixels"):
+        study.checks.check_sizes(params, [(("unet", "simple"), "sample")])
+    monkeypatch.setitem(ENCODERS.data, "unet", UNetEncoder)
+    study.checks.check_sizes(tiny_params(other), [(("unet", "advanced"), "sample")])  # to be trained, so that it is built
+
+
+def test_an_encoder_that_its_import_completes_is_not_built(workplace: Path, tiny_params):
+    origin = {"kind": "file", "weights": {90: "a"}, "epoch": None, "source": "imagenet", "pickle": False,
+              "allow_partial": False, "prefix": None, "input": None}  # fmt: skip
+    params = tiny_params({"pretrain.encoders.both": {"build": "fused", "projection": 8}, "pretrain.origins.imported": origin})
+    study.prepare(params)
+    study.checks.check_sizes(params, [(("both", "imported"), "sample")])
+
+
+@pytest.mark.parametrize("name", TINIEST)
+def test_every_encoder_can_be_asked_for_its_multiple_without_memory(name: str, workplace: Path, tiny_params):
+    with torch.device("meta"):
+        expected = ENCODERS[name](**TINIEST[name]).multiple
+    params = tiny_params({"pretrain.encoders.asked": {"build": name, **TINIEST[name]}})
+    assert study.checks._multiple(params, "asked", "simple") == expected

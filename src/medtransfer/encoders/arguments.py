@@ -63,14 +63,19 @@ def _parameters(build: str) -> dict[str, bool]:
     address = ENCODERS.address(build)
     module, _, attribute = (address or "").partition(":")
     spec = importlib.util.find_spec(module) if module else None
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+    if spec is None or spec.origin is None or not (spec.origin.endswith(".py") and Path(spec.origin).is_file()):
         return parameters_of(ENCODERS[build])
     body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
     for node in (node for each in body if isinstance(each, ast.ClassDef) and each.name == attribute for node in each.body):
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__" and _is_plain(node.args):
             positional, named = [argument.arg for argument in node.args.args[1:]], node.args.kwonlyargs
             needed = len(positional) - len(node.args.defaults)
             return {name: position < needed for position, name in enumerate(positional)} | {
                 argument.arg: default is None for argument, default in zip(named, node.args.kw_defaults, strict=True)
             }
     return parameters_of(ENCODERS[build])
+
+
+def _is_plain(arguments: ast.arguments) -> bool:
+    """Return whether a constructor has no positional-only arguments, and none of any number."""
+    return not (arguments.posonlyargs or arguments.vararg or arguments.kwarg)

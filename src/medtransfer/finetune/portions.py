@@ -48,10 +48,7 @@ class Portions:
         if cell.folds is None:
             return hold_out(self._target, protocol.validation, protocol.validation_seed)
         if protocol.validation:
-            raise InputError(
-                f"expected finetune.validation 0 beside folds, whose groups are the validation samples, but got "
-                f"{protocol.validation:g}; set it to 0"
-            )
+            raise both_validations(protocol.validation)
         whole = replace(self._target, joined=True)
         if cell.folds not in self._folds:
             groups = whole.samples("train")["group"].tolist()
@@ -92,3 +89,10 @@ class Portions:
         if joined not in self._shown:
             self._shown[joined] = self._task.shown(replace(self._target, joined=joined), "train")
         return self._shown[joined]
+
+
+def both_validations(validation: float) -> InputError:
+    """Return the error of folds beside held-out groups."""
+    return InputError(
+        f"expected finetune.validation 0 beside folds, whose groups are the validation samples, but got {validation:g}; set it to 0"
+    )

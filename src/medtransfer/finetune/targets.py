@@ -7,6 +7,7 @@ from pathlib import Path
 from medtransfer.config import Finetune
 from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
+from medtransfer.finetune.portions import both_validations
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget
@@ -18,8 +19,7 @@ log = logging.getLogger("medtransfer")
 def check_targets(section: Finetune, cells: Iterable[CellName], prepared: Path) -> None:
     """Refuse a recipe that does not fit the prepared targets of cells, before their checkpoints are made.
 
-    Of targets that are not prepared yet, only a loss of no task is refused; the sizes of images, and how groups can be divided,
-    show later.
+    Which sizes of images an encoder takes, and how groups and images can be divided, show later.
 
     Args:
         section: validated params; its cell fields are ignored.
@@ -27,18 +27,25 @@ def check_targets(section: Finetune, cells: Iterable[CellName], prepared: Path) 
         prepared: folder of all prepared targets.
 
     Raises:
-        InputError: a target is broken, or the recipe or a mode is not for it.
+        InputError: as `check_recipe`; or a target is broken, or the recipe or a mode is not for it.
     """
-    protocol = Protocol.of(section)
-    losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
-    if protocol.loss not in (None, *losses):
-        raise InputError(f"expected finetune.loss to be one of {', '.join(losses)}, or null, but got {protocol.loss!r}; correct it")
+    protocol, cells = Protocol.of(section), list(cells)
+    check_recipe(section, cells)
     for cell in {(cell.target, cell.mode, cell.folds is None): cell for cell in cells}.values():
         if (prepared / cell.target / TARGET_FILE).exists():
             target = open_target(prepared / cell.target, protocol)
             check_mode(cell, target)
             if cell.folds is None and not protocol.validation:
                 _require_validation(target, protocol)
+
+
+def check_recipe(section: Finetune, cells: Iterable[CellName]) -> None:
+    """Refuse what no target would take: a loss of no task, and held-out groups beside folds."""
+    losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
+    if section.loss not in (None, *losses):
+        raise InputError(f"expected finetune.loss to be one of {', '.join(losses)}, or null, but got {section.loss!r}; correct it")
+    if section.validation and any(cell.folds is not None for cell in cells):
+        raise both_validations(section.validation)
 
 
 def open_target(folder: Path, protocol: Protocol) -> PreparedTarget:

@@ -41,7 +41,7 @@ def forecast(params: Params) -> str:
     jobs, pools = plan(params), _results(params)
     reused = find_reused(params, jobs)
     to_do = [job for job in jobs if job not in reused]
-    _check(params, to_do)
+    _check(params, jobs, to_do)
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
     counts = Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
@@ -49,10 +49,10 @@ def forecast(params: Params) -> str:
     return "\n\n".join([*parts, *_scripts(params, to_do), _clusters(params), _gaps(params, pools)])
 
 
-def _check(params: Params, to_do: Sequence[Job]) -> None:
+def _check(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> None:
     """Refuse jobs that would fail, or that the launcher would refuse."""
-    check_inputs(params, to_do)
     if to_do:
+        check_inputs(params, jobs, to_do)
         kind: LauncherKind = LAUNCHERS[params.grid.launcher]
         kind.check(params, to_do, params.finetune.accelerator)
 

@@ -1,14 +1,18 @@
 """Jobs of a study, their dependencies, and how to run one."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from medtransfer import study, tracking
+from medtransfer import study
 from medtransfer.config import Params
+from medtransfer.errors import InputError
 from medtransfer.records import CellName, checkpoint_path, series_folder
+
+log = logging.getLogger("medtransfer")
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,6 @@ class Job:
             "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
         }  # fmt: skip
         steps[self.kind](study.with_values(params, self.kind, **names))
-        if self.kind == "prepare" and not tracking.is_looking_up():  # what is refused now need not wait for its checkpoints
-            study.check_study_targets(params, [self.target])
 
     def is_import(self, params: Params) -> bool:
         """Return whether the job imports weights instead of training an encoder."""
@@ -99,20 +101,53 @@ def plan(params: Params) -> list[Job]:
     )
 
 
-def check_inputs(params: Params, to_do: Sequence[Job]) -> None:
-    """Refuse arguments of encoders, and cells that do not fit their prepared targets, before the jobs that they need are done.
+def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> None:
+    """Refuse wrong arguments of encoders, and fine-tunings none of which can be done, before the jobs that they need.
+
+    Where some can be done, a warning says why others cannot: a job that fails does not stop the others.
 
     Args:
         params: params of the jobs.
-        to_do: the jobs that are not finished.
+        jobs: all jobs of the study.
+        to_do: those that are not finished.
 
     Raises:
-        InputError: an encoder does not take an argument, or a recipe or mode is not for a target.
+        InputError: an encoder does not take an argument, or no fine-tuning can be done: the recipe is for no target, or for none of
+            these.
     """
-    for encoder in dict.fromkeys(job.encoder for job in to_do if job.kind == "pretrain"):
-        study.check_encoder(params, encoder)
+    for encoder, origin in dict.fromkeys((job.encoder, job.origin) for job in to_do if job.kind == "pretrain"):
+        study.check_encoder(params, encoder, origin)
     unprepared = {job.target for job in to_do if job.kind == "prepare"}
-    study.check_cells(params, [job.cell for job in to_do if job.cell and job.target not in unprepared])
+    cells = [job.cell for job in jobs if job.cell]
+    study.check_recipe(params, cells)
+    refused = _refusals(params, [cell for cell in cells if cell.target not in unprepared])
+    if cells and len(refused) == len({(cell.target, cell.mode) for cell in cells}):
+        raise next(iter(refused.values()))
+    _warn(refused)
+
+
+def warn_of_refusals(params: Params, cells: Iterable[CellName]) -> None:
+    """Say which cells cannot be fine-tuned on their prepared targets, and why."""
+    _warn(_refusals(params, cells))
+
+
+def _warn(refused: Mapping[tuple[str, str], InputError]) -> None:
+    for (target, mode), error in refused.items():
+        log.warning("grid: no fine-tuning on %s in the mode %s can be done: %s", target, mode, error)
+
+
+def _refusals(params: Params, cells: Iterable[CellName]) -> dict[tuple[str, str], InputError]:
+    """Return why the cells of a target and a mode cannot be fine-tuned, as far as it shows before there are checkpoints."""
+    groups: dict[tuple[str, str], list[CellName]] = {}
+    for cell in cells:
+        groups.setdefault((cell.target, cell.mode), []).append(cell)
+    refused = {}
+    for names, group in groups.items():
+        try:
+            study.check_cells(params, group)
+        except InputError as error:
+            refused[names] = error
+    return refused
 
 
 def is_left_out(params: Params, job: Any) -> bool:

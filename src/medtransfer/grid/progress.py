@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ class StudyProgress:
 
     def __init__(
         self, jobs: Sequence[Job], at_once: Mapping[str, float], run: tracking.Run, reused: Sequence[Job] = (),
-        durations: Durations | None = None, in_queue: bool = False,
+        durations: Durations | None = None, in_queue: bool = False, on_done: Callable[[Job], None] = lambda job: None,
     ) -> None:  # fmt: skip
         """Start counting.
 
@@ -37,12 +37,13 @@ class StudyProgress:
             reused: jobs that are done already.
             durations: those of earlier jobs.
             in_queue: whether jobs also wait in the queue of a cluster, for as long as nobody knows.
+            on_done: called with each job that is done.
         """
         self.left = Counter(job.kind for job in jobs)
         self.like = Counter(Kind.of(job) for job in jobs)
         self.done: Counter[str] = Counter(job.kind for job in reused)
         self.failed: Counter[str] = Counter()
-        self.at_once, self.run, self.in_queue = at_once, run, in_queue
+        self.at_once, self.run, self.in_queue, self._on_done = at_once, run, in_queue, on_done
         self.durations = durations or Durations()
         self.shown = self.logged = time.monotonic()
         self.bar: Any = None
@@ -57,6 +58,7 @@ class StudyProgress:
         (self.done if succeeded else self.failed)[job.kind] += 1
         if succeeded:
             self.durations.add(job, outcome.seconds)
+            self._on_done(job)
         else:
             log.warning("grid: %s failed: %s", job.name, outcome.reason)
         self._show()

@@ -12,7 +12,7 @@ from medtransfer.environment import require_device
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
-from medtransfer.grid.jobs import Job, check_inputs, is_left_out, plan
+from medtransfer.grid.jobs import Job, check_inputs, is_left_out, plan, warn_of_refusals
 from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.progress import StudyProgress
@@ -37,7 +37,8 @@ def run(params: Params) -> str:
         A summary for the terminal.
 
     Raises:
-        InputError: a launcher started the grid several times, or a pretraining takes several machines.
+        InputError: a launcher started the grid several times, a pretraining takes several machines, an encoder does not take an
+            argument, this machine lacks the device, or no fine-tuning can be done as the params say.
         StageError: some jobs failed; the others are done.
     """
     jobs, reused = _look_up(params)
@@ -98,11 +99,17 @@ def _check_devices(params: Params, to_do: Sequence[Job]) -> None:
             require_device(section.accelerator, section.precision)
 
 
+def _warn_of_refusals(params: Params, to_do: Sequence[Job], done: Job) -> None:
+    """Say, once a target is prepared, which fine-tunings on it cannot be done, long before their checkpoints are there."""
+    if done.kind == "prepare":
+        warn_of_refusals(params, [job.cell for job in to_do if job.cell and job.target == done.target])
+
+
 def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str) -> str:
     """Run the jobs that are to do; return a summary."""
     to_do = [job for job in jobs if job not in reused]
     _check_machines(params, to_do)
-    check_inputs(params, to_do)
+    check_inputs(params, jobs, to_do)
     _check_devices(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
@@ -119,7 +126,8 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
         run_params = {"launcher": section.launcher, "workers": launcher.workers, "cells": cells, "jobs": len(jobs), **names}
         with tracking.open_run("grid", "grid", cell, run_params, {}, on_disk=True) as handle:
             at_once = {job.kind: launcher.at_once(job) for job in reversed(to_do)}
-            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), kind.queues)
+            warn = partial(_warn_of_refusals, params, to_do)
+            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), kind.queues, warn)
             others, workers = len(jobs) - cells, launcher.workers
             at = counted(workers, f"{section.launcher} worker")
             log.info("grid: %s and %s on %s", counted(cells, "cell"), counted(others, "other job"), at)

@@ -59,8 +59,9 @@ def score_checkpoints(
     Raises:
         InputError: an indicator or an option is unknown, or does not fit the target.
     """
-    target = PreparedTarget.open(prepared / section.target).verify()
+    target = PreparedTarget.open(prepared / section.target)
     indicators = requested_indicators(section, target)
+    target.verify()
     if ALL in section.indicators and not target.has_masks:
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     scorer = Scorer(section, indicators, target, series, folder)

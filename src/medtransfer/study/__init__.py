@@ -13,7 +13,7 @@ from medtransfer.study.cells import (
     study_series,
     with_values,
 )
-from medtransfer.study.checks import check_cells, check_encoder, check_study_targets
+from medtransfer.study.checks import check_cells, check_encoder, check_recipe
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import (
     finetune,
@@ -30,7 +30,7 @@ __all__ = [
     "RESULTS",
     "check_cells",
     "check_encoder",
-    "check_study_targets",
+    "check_recipe",
     "described",
     "explain",
     "export_evidence",

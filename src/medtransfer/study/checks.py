@@ -1,59 +1,98 @@
 """What can be refused before checkpoints are made, which takes far longer than to prepare targets."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
 from medtransfer.config import Params
-from medtransfer.records import CellName, PreparedTarget
-from medtransfer.study.cells import planned_cells, with_values
+from medtransfer.environment import require_device
+from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
+from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
+from medtransfer.study.inputs import require_masks
+
+Series = tuple[str, str]  # encoder and origin
 
 
-def check_encoder(params: Params, name: str) -> None:
-    """Refuse arguments of an entry of `pretrain.encoders` that its encoder does not take, without loading it."""
+def check_encoder(params: Params, encoder: str, origin: str) -> None:
+    """Refuse arguments of an entry of `pretrain.encoders` that its encoder does not take, without loading it.
+
+    Checkpoints that exist are left alone: an earlier version may have made them, whose encoder took other arguments.
+    """
     from medtransfer.encoders.arguments import check_arguments
 
-    spec = params.pretrain.encoders[name]
-    check_arguments(spec.build, spec.arguments)
+    spec = params.pretrain.encoders[encoder]
+    if _first_record(params, encoder, origin) is None:
+        check_arguments(spec.build, spec.arguments)
 
 
 def check_cells(params: Params, cells: Iterable[CellName]) -> None:
     """Refuse cells whose recipe or mode does not fit their targets, as far as these are prepared."""
     from medtransfer.finetune.targets import check_targets
 
+    cells = list(cells)
+    require_masks(params, cells)
     check_targets(params.finetune, cells, Path(params.prepare.out))
 
 
+def check_recipe(params: Params, cells: Iterable[CellName]) -> None:
+    """Refuse a recipe that is for no target of cells, whether they are prepared or not."""
+    from medtransfer.finetune.targets import check_recipe
+
+    check_recipe(params.finetune, cells)
+
+
 def check_score(params: Params) -> None:
-    """Refuse a target that lacks what the indicators of the section `score` need; this loads them."""
+    """Refuse a target that lacks what the indicators of the section `score` need, and a missing device; this loads them."""
     from medtransfer.score.requested import check_target
 
+    require_device(params.score.accelerator, params.score.precision)
     check_target(params.score, Path(params.prepare.out))
 
 
-def check_sizes(params: Params, pairs: Iterable[tuple[str, str]]) -> None:
-    """Refuse images of a size that an encoder does not take; this builds each encoder once.
+def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]]) -> None:
+    """Refuse images of a size that an encoder does not take.
 
     Args:
         params: validated params.
-        pairs: names of encoders and of prepared targets.
+        pairs: encoder and origin of a pretraining, and the name of a prepared target. The records of checkpoints say which sizes
+            their encoder takes; encoders that are to be trained are built, once each; others are left alone.
 
     Raises:
         InputError: an encoder cannot be built, or does not take the images of a target.
     """
+    multiples = dict[Series, int]()
+    for series, target in dict.fromkeys(pairs):
+        if series not in multiples:
+            multiples[series] = _multiple(params, *series)
+        PreparedTarget.open(Path(params.prepare.out) / target).require_size(multiples[series], series[0])
+
+
+def check_study(params: Params) -> None:
+    """Refuse prepared targets that cannot be fine-tuned on or scored as the study says; all of them are prepared."""
+    check_cells(params, planned_cells(params))
+    series = study_series(params, {})
+    if all(_first_record(params, *names) for names in series):
+        return
+    require_device(params.finetune.accelerator, params.finetune.precision)
+    for target in params.study.targets:
+        check_score(with_values(params, "score", target=target))
+    check_sizes(params, product(series, params.study.targets))
+
+
+def _multiple(params: Params, encoder: str, origin: str) -> int:
+    """Return what the sides of images must be multiples of; 1 if it is not known yet."""
+    if (record := _first_record(params, encoder, origin)) is not None:
+        return CheckpointInfo.read(record).multiple
+    if not is_trained(params, origin):  # its import, such as a fusion, may add arguments
+        return 1
+    import torch
+
     from medtransfer.encoders.build import build_encoder
 
-    multiples = dict[str, int]()
-    for encoder, target in dict.fromkeys(pairs):
-        if encoder not in multiples:
-            spec = params.pretrain.encoders[encoder]
-            multiples[encoder] = build_encoder(spec.build, **spec.arguments).multiple
-        PreparedTarget.open(Path(params.prepare.out) / target).require_size(multiples[encoder], encoder)
+    spec = params.pretrain.encoders[encoder]
+    with torch.device("meta"):
+        return build_encoder(spec.build, **spec.arguments).multiple
 
 
-def check_study_targets(params: Params, targets: Collection[str]) -> None:
-    """Refuse prepared targets of the study that cannot be fine-tuned on or scored as it says; this loads the indicators."""
-    check_cells(params, [cell for cell in planned_cells(params) if cell.target in targets])
-    for target in targets:
-        check_score(with_values(params, "score", target=target))
-    check_sizes(params, product(params.study.encoders, targets))
+def _first_record(params: Params, encoder: str, origin: str) -> Path | None:
+    return next(series_folder(Path(params.pretrain.out), encoder, origin).glob("epoch-*.json"), None)

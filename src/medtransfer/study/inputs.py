@@ -34,7 +34,14 @@ def missing_for_score(params: Params) -> Missing:
 
 
 def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
-    """Return what fine-tuning these cells lacks; errors as `find_missing`."""
+    """Return what fine-tuning these cells lacks; errors as `find_missing` and `require_masks`."""
+    require_masks(params, cells)
+    checkpoints = [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
+    return find_missing(params, [cell.target for cell in cells], checkpoints)
+
+
+def require_masks(params: Params, cells: Iterable[CellName]) -> None:
+    """Refuse to fine-tune on targets that are described as images without masks."""
     for name in dict.fromkeys(cell.target for cell in cells):
         target = params.prepare.targets.get(name)
         if target and target.reader == "folder" and target.options.get("masks", "") is None:
@@ -42,8 +49,6 @@ def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
                 f"expected masks to fine-tune on, but prepare.targets.{name} says `masks: null`; name the folder of masks there, "
                 "or score the target only"
             )
-    checkpoints = [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
-    return find_missing(params, [cell.target for cell in cells], checkpoints)
 
 
 def find_missing(params: Params, targets: Iterable[str], checkpoints: Iterable[tuple[str, str, int | None]] = ()) -> Missing:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params
+from medtransfer.environment import require_device
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.records import CellName, PreparedTarget
@@ -71,7 +73,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     _pretrain_parent(params)
     if section.stop_on:
         _make(params, find_missing(params, [section.stop_on]))
-        check_sizes(params, [(section.encoder, section.stop_on)])
+        check_sizes(params, [((section.encoder, section.origin), section.stop_on)])
     stopper = stopper_of(params)
     _need_samples(params, source_of(section)[1])
     return run(section, stopper, force)
@@ -88,7 +90,7 @@ def _check_pretrain(params: Params) -> None:
             "`medtransfer grid`"
         )
     find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
-    check_encoder(params, params.pretrain.encoder)
+    check_encoder(params, params.pretrain.encoder, params.pretrain.origin)
 
 
 def _pretrain_parent(params: Params) -> None:
@@ -104,13 +106,13 @@ def _pretrain_parent(params: Params) -> None:
 
 def _missing_for_score(params: Params, force: bool = False) -> Callable[[], None]:
     """Return what makes the missing inputs of a scoring."""
-    section = params.score
+    missing = missing_for_score(params)
 
     def check() -> None:
         check_score(params)
-        check_sizes(params, [(section.encoder, section.target)])
+        check_sizes(params, [(series, params.score.target) for series in missing.series])
 
-    return partial(_make, params, missing_for_score(params), check)
+    return partial(_make, params, missing, check)
 
 
 @command("score", needs=_missing_for_score)
@@ -130,7 +132,9 @@ def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = F
 
     def check() -> None:
         check_cells(params, cells)
-        check_sizes(params, [(cell.encoder, cell.target) for cell in cells])
+        require_device(params.finetune.accelerator, params.finetune.precision)
+        lacking = [(cell.encoder, cell.origin) in missing.series for cell in cells]
+        check_sizes(params, [((cell.encoder, cell.origin), cell.target) for cell in compress(cells, lacking)])
 
     return partial(_make, params, missing, check)
 
