@@ -13,13 +13,10 @@ from torch.nn import functional
 from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
 from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder, Level
-from medtransfer.encoders.conv_blocks import resized
+from medtransfer.encoders.conv_blocks import resized, subsample_narrow
 
 # 2048 -> 256: from ResNet50's last level to the first of the decoder's published 256-128-64-32-16 channels.
 REDUCTION = 8
-
-# oneDNN corrupts memory in the backward pass of channels-last strided 1x1 convolutions with fewer channels (torch 2.14).
-NARROWEST_STRIDED = 8
 
 
 class AttentionGate(nn.Module):
@@ -37,7 +34,7 @@ class AttentionGate(nn.Module):
         """
         super().__init__()
         inner = max(skip // 2, 1)
-        self.skip = nn.Conv2d(skip, inner, 1, stride=2, bias=False)
+        self.skip = subsample_narrow(nn.Conv2d(skip, inner, 1, stride=2, bias=False))
         self.gating = nn.Conv2d(gating, inner, 1)
         self.psi = nn.Conv2d(inner, 1, 1)
 
@@ -51,16 +48,10 @@ class AttentionGate(nn.Module):
         Returns:
             The weighted skip connection (N, skip, h, w).
         """
-        joint = functional.relu(resized(self._halved(skip), *gating.shape[2:]) + self.gating(gating))  # (N, inner, H, W)
+        joint = functional.relu(resized(self.skip(skip), *gating.shape[2:]) + self.gating(gating))  # (N, inner, H, W)
         alpha = self.psi(joint).sigmoid()  # (N, 1, H, W)
         alpha = functional.interpolate(alpha, size=skip.shape[2:], mode="bilinear", align_corners=False)
         return skip * alpha
-
-    def _halved(self, skip: Tensor) -> Tensor:
-        """Apply W_x with stride 2, (N, inner, ceil(h / 2), ceil(w / 2))."""
-        if skip.shape[1] < NARROWEST_STRIDED:
-            return functional.conv2d(skip[:, :, ::2, ::2], self.skip.weight)
-        return self.skip(skip)
 
 
 class AttentionDecoder(Decoder):

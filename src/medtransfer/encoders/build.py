@@ -5,6 +5,7 @@ from typing import Any
 from medtransfer.encoders import ENCODERS, require_architecture
 from medtransfer.encoders.arguments import check_names, parameters_of
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.conv_blocks import subsample_narrow
 from medtransfer.errors import InputError
 from medtransfer.records.untrusted import check_argument
 
@@ -24,6 +25,6 @@ def build_encoder(build: str, /, **arguments: Any) -> Encoder:
     try:
         for argument, value in arguments.items():
             check_argument(argument, value)
-        return ENCODERS[build](**arguments)
+        return subsample_narrow(ENCODERS[build](**arguments))
     except ValueError as error:
         raise InputError(f"cannot build the encoder {build}: {error}; correct its arguments") from None
