@@ -1,5 +1,6 @@
 """The command line: what options do, and that every wrong input ends in one sentence, exit code 2 and nothing written."""
 
+import errno
 import logging
 import re
 import shlex
@@ -415,6 +416,12 @@ def test_after_the_fault_is_mended_the_same_command_runs(place: Path, call: Call
     [
         (InputError("two\nlines"), 2, "medtransfer: two lines\n"),
         (StageError("it broke"), 1, "medtransfer: it broke\n"),
+        (
+            PermissionError(errno.EPERM, "Operation not permitted", "rank/logs"),
+            2,
+            "medtransfer: expected to read and write "
+            "rank/logs, but the system does not allow it (Operation not permitted); mend its permissions, or name another folder\n",
+        ),
         (ZeroDivisionError("by\nzero"), 1, "medtransfer: ZeroDivisionError: by zero; --debug shows the traceback\n"),
         (KeyboardInterrupt(), 130, "medtransfer: interrupted; what is finished is kept: run the same command again to resume\n"),
     ],

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.tiny_encoders import TINIEST
 
 from medtransfer import environment, study
+from medtransfer.decoders import require_head
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.arguments import _parameters, check_arguments, parameters_of
 from medtransfer.encoders.unet import UNetEncoder
@@ -33,8 +34,10 @@ RECIPES = [
     (WRONG, WEIGHTS),
     ({"study.modes": ["linear"]}, "expected a target with labels of images for the mode linear"),
     ({"finetune.select": "validation"}, "expected validation samples in .*, since finetune.select is `validation`"),
+    ({"finetune.augmentation": [{"HorizontalFlop": {}}]}, "HorizontalFlop"),
     ({"finetune.validation": 0.67, "study.folds": 2}, "expected finetune.validation 0 beside folds"),
 ]
+SWIN = ({"finetune.decoder": "swin"}, "for the decoder swin, but the encoder unet has")
 SHORT = {"pretrain.epochs": 1, "pretrain.checkpoints": [1]}
 
 
@@ -97,7 +100,7 @@ def finetune(params) -> None:
     study.finetune(params, study.study_cells(params, {}))
 
 
-@pytest.mark.parametrize(("changed", "message"), [*RECIPES, (SMALL, SIZE), ({"finetune.accelerator": "gpu"}, DEVICE)])
+@pytest.mark.parametrize(("changed", "message"), [*RECIPES, (SMALL, SIZE), ({"finetune.accelerator": "gpu"}, DEVICE), SWIN])
 @pytest.mark.parametrize("call", [finetune, study.study])
 def test_a_recipe_that_does_not_fit_the_target_or_the_machine(call, changed, message, workplace: Path, tiny_params):
     refused(tiny_params(changed), message, call)
@@ -154,6 +157,21 @@ def test_a_grid_that_can_do_no_fine_tuning(changed, message, workplace: Path, ti
     assert not Path("grid").exists()
     if message != DEVICE:  # a plan may be for another machine
         refused(tiny_params(changed), message, forecast)
+
+
+@pytest.mark.parametrize("call", [study.study, grid.run, forecast])
+def test_epochs_that_no_origin_saves(call, workplace: Path, tiny_params):
+    """Each origin has those of the list that it saves, but one of none is a mistake."""
+    params = tiny_params({"study.epochs": [0, 2, 50], "study.origins": ["simple", "advanced"]})
+    refused(params, r"expected study.epochs among those that its origins save \(0, 1, 2, 3\), but got 50; correct them", call)
+
+
+def test_labels_of_images_take_no_decoder_of_masks():
+    assert require_head(None) is require_head("fused") is None
+    with pytest.raises(
+        InputError, match="finetune.decoder null for labels of images, which a linear head predicts, but got 'unet'"
+    ):
+        require_head("unet")
 
 
 def test_a_grid_warns_of_fine_tunings_that_cannot_be_done_and_does_the_others(
@@ -221,4 +239,4 @@ def test_every_encoder_can_be_asked_for_its_multiple_without_memory(name: str, w
     with torch.device("meta"):
         expected = ENCODERS[name](**TINIEST[name]).multiple
     params = tiny_params({"pretrain.encoders.asked": {"build": name, **TINIEST[name]}})
-    assert study.checks._multiple(params, "asked", "simple") == expected
+    assert study.checks._build(params, "asked", "simple").multiple == expected

@@ -95,6 +95,11 @@ def test_a_working_folder_that_is_gone_is_named(tmp_path: Path, monkeypatch: pyt
         exclusive(Path("reports")).__enter__()
 
 
+def test_a_folder_that_takes_no_files_is_named() -> None:
+    with pytest.raises(InputError, match=r"expected to write /proc/result, but /proc/\.result\.lock cannot be made .*No such file"):
+        exclusive(Path("/proc/result")).__enter__()
+
+
 def test_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be made or written to \(File name too long\)"):
         exclusive(tmp_path / ("x" * 300) / "result").__enter__()

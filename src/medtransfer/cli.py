@@ -51,7 +51,7 @@ from medtransfer.config import (
     Ui,
 )
 from medtransfer.environment import quiet_libraries
-from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk, name_unwritable
 from medtransfer.indicators.array_keys import FILES, KEYS, option
 from medtransfer.next_steps import after_finetune, after_prepare
 from medtransfer.pretrain.start import check_chain
@@ -222,6 +222,7 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: boo
 
     params, given = read_cells(files, options)
     if whole_study:
+        study.require_epochs(params)
         cells = study.study_cells(params, given)
     else:
         cells = named_cells(params, given)
@@ -584,6 +585,8 @@ def main() -> None:
             raise
         if is_full_disk(error):
             leave(name_full_disk(error), 1)
+        if forbidden := name_unwritable(error):
+            leave(forbidden, 2)
         leave(f"{type(error).__name__}: {error}; --debug shows the traceback", 1)
 
 

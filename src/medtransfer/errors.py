@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FULL_DISK_WORDS = ("No space left on device", "disk is full", "Disk quota exceeded")
 
 
@@ -25,6 +26,16 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     while current is not None:
         yield current
         current = current.__cause__ or current.__context__
+
+
+def name_unwritable(error: BaseException) -> str | None:
+    """Return one sentence on a file that may not be read or written, with the remedy; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _FORBIDDEN or error.filename is None:
+        return None
+    return (
+        f"expected to read and write {error.filename}, but the system does not allow it ({error.strerror}); mend its permissions, "
+        "or name another folder"
+    )
 
 
 def is_full_disk(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +76,13 @@ def _acquire(result: Path) -> FileLock:
             with _unsupported_is_an_input_error(result):
                 lock.acquire(blocking=waiting)
             return lock
-        except Timeout:
+        except Timeout as error:
+            if not lock_path(result).exists() and gone < MOST_TRIES:  # the holder has just removed it, or it cannot be made
+                gone += 1
+                if gone == MOST_TRIES:
+                    raise _unwritable(result, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), error.lock_file)) from None
+                time.sleep(SECONDS_BETWEEN_TRIES)
+                continue
             log.info("another process works on %s: waiting for it", result)
             waiting = True
         except FileNotFoundError as error:  # the holder failed and removed its empty folder, or it cannot be made at all

@@ -91,7 +91,7 @@ def test_a_table_names_the_classes(tmp_path: Path) -> None:
         ({"labels": {0: "background", 76: "other"}}, "one of background, foreground, ignore, but got"),
         ({"classes": []}, "the option classes"),
         ({"group": "("}, "a regular expression"),
-        ({"group": "case"}, "first group of the option group 'case' to match every name"),
+        ({"group": "case"}, r"a group in parentheses in the option group, such as \(\[A-Z\]\+\)_, but case has none"),
         ({"suffix": "_mask"}, r"masks named \*_mask in .*, but got a.png; set the option `suffix`"),
         ({"threshold": "high"}, "the option threshold .* but got 'high'"),
         ({"threshold": 1, "labels": {0: "background"}}, "without other `labels` than `ignore`"),

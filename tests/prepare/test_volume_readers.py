@@ -421,7 +421,7 @@ def test_patterns_without_files_are_named(tmp_path: Path) -> None:
         ({"channels": [1]}, "the option channels to list numbers or names of 0, but got 1"),
         ({"channels": [0] * 65}, "at most 64 channels, but .* has 65"),
         ({"images": "../images"}, "the option images to be a folder or a pattern"),
-        ({"group": "case"}, "first group of the option group 'case' to match"),
+        ({"group": "case"}, "a group in parentheses in the option group, .*, but case has none"),
         ({"classes": ["x", "y"]}, "the option labels to map"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.analysis.described import EVALUATED, Described, is_tested
 from medtransfer.analysis.pool import PORTION, Pool, portion_of
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
@@ -144,8 +145,8 @@ def _of_study(
     if not kept:
         raise InputError(
             f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
-            "`medtransfer finetune --study`, set the parameters as they were, or take everything in the store with --all, "
-            "which `report` and `search` have"
+            f"`medtransfer finetune --study{repeated_options()}`, set the parameters as they were, or take everything in the store "
+            "with --all, which `report` and `search` have"
         )
     return kept, [f"{text}; --all of `report` and `search` takes them too"]
 

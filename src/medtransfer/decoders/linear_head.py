@@ -2,13 +2,11 @@
 
 from torch import Tensor, nn
 
+from medtransfer.decoders import require_head
 from medtransfer.decoders.contract import LevelNorm
 from medtransfer.decoders.fusion_head import FusionHead
 from medtransfer.decoders.segmenter import EncoderDecoder
 from medtransfer.encoders.contract import Encoder, Part
-from medtransfer.errors import InputError
-
-FUSED = "fused"  # name of the fusion head in the records of models
 
 
 class LinearHead(Part):
@@ -57,11 +55,7 @@ def build_image_classifier(encoder: Encoder, outputs: int, decoder: str | None =
         InputError: a decoder is named.
         ValueError: `outputs` is less than one.
     """
-    if decoder not in (None, FUSED):
-        raise InputError(
-            f"expected finetune.decoder null for labels of images, which a linear head predicts, but got {decoder!r}, which "
-            "predicts masks; set it to null"
-        )
+    require_head(decoder)
     if outputs < 1:
         raise ValueError(f"expected at least one output, but got {outputs}")
     head = LinearHead(encoder, outputs) if decoder is None else FusionHead(encoder, outputs, **encoder.head_options)

@@ -13,6 +13,7 @@ from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pool import Pool
 from medtransfer.config import Score as ScoreSection
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.explain.features import measure_series
 from medtransfer.explain.quantities import ROBUSTNESS
@@ -95,7 +96,7 @@ def select(pools: Sequence[Pool], least: float) -> tuple[list[Pool], list[str]]:
         name, reason = next(iter(reasons.items()), ("the store", "no finished fine-tuning"))
         raise InputError(
             f"expected a configuration with the score and the test result of every checkpoint, but there is none ({name}: "
-            f"{reason}); run `medtransfer score` and `medtransfer finetune --study` first"
+            f"{reason}); run `medtransfer score` and `medtransfer finetune --study{repeated_options()}` first"
         )
     return kept, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medtransfer.config import Finetune
 from medtransfer.config.loaded_files import prepare_command
+from medtransfer.decoders import require_head
 from medtransfer.errors import InputError
 from medtransfer.finetune.portions import both_validations
 from medtransfer.finetune.protocol import Protocol
@@ -40,10 +41,14 @@ def check_targets(section: Finetune, cells: Iterable[CellName], prepared: Path) 
 
 
 def check_recipe(section: Finetune, cells: Iterable[CellName]) -> None:
-    """Refuse what no target would take: a loss of no task, and held-out groups beside folds."""
+    """Refuse what no target would take: a loss of no task, an unknown transform, and held-out groups beside folds."""
     losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
     if section.loss not in (None, *losses):
         raise InputError(f"expected finetune.loss to be one of {', '.join(losses)}, or null, but got {section.loss!r}; correct it")
+    if section.augmentation is not None:
+        from medtransfer.data.transforms import Transforms
+
+        Transforms(section.augmentation)
     if section.validation and any(cell.folds is not None for cell in cells):
         raise both_validations(section.validation)
 
@@ -73,6 +78,8 @@ def open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the task {task} ({folder}), or null, "
             f"but got {protocol.loss!r}"
         )
+    if TASKS[task].linear:
+        require_head(protocol.decoder)
     weighted = TASKS[task].weighted(target.info.classes)
     if protocol.class_weights is not None and len(protocol.class_weights) != len(weighted):
         raise InputError(
@@ -81,8 +88,8 @@ def open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
         )
     if not TASKS[task].linear and (protocol.ten_crop or protocol.label_smoothing):
         raise InputError(
-            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the task {task} ({folder}), since "
-            "they are for labels of images; set them so"
+            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the task {task} ({folder}), since they are for "
+            f"labels of images, but got {str(protocol.ten_crop).lower()} and {protocol.label_smoothing:g}; set them so"
         )
     return target
 

@@ -9,6 +9,7 @@ from typing import Any
 from medtransfer import study
 from medtransfer.analysis.pruning import Pruning, left_in
 from medtransfer.config import Params
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.candidates import Candidate, read_candidates
@@ -143,4 +144,4 @@ def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
 
 
 def _again(target: str) -> str:
-    return f"run `medtransfer rank --target {target}` with the same candidates first"
+    return f"run `medtransfer rank --target {target}{repeated_options()}` with the same candidates first"

@@ -11,6 +11,7 @@ from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.no_results import no_fine_tunings
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pools import collect
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.registry import ALL
@@ -110,7 +111,7 @@ def select_usable(pools: Sequence[Pool], least: float = 0.0, robust: bool = True
         metric = shared_label(pool.metric for pool in pools)
         raise InputError(
             f"expected a configuration with the {metric} and the score of every checkpoint, but none of {len(reasons)} has them "
-            f"({name}: {reason}); run `medtransfer score` and `medtransfer finetune --study` first"
+            f"({name}: {reason}); run `medtransfer score` and `medtransfer finetune --study{repeated_options()}` first"
         )
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 

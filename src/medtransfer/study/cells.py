@@ -45,8 +45,26 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
 
 
 def planned_cells(params: Params) -> list[CellName]:
-    """List every cell of the study as if no pretraining stopped early."""
+    """List every cell of the study as if no pretraining stopped early.
+
+    Raises:
+        InputError: `study.epochs` names one that no origin of the study saves.
+    """
+    require_epochs(params)
     return study_cells(with_values(params, "pretrain", stop_on=None), {})
+
+
+def require_epochs(params: Params) -> None:
+    """Refuse epochs in `study.epochs` that no origin of the study saves, which would be left out of every series."""
+    chosen = params.study.epochs
+    if isinstance(chosen, str):
+        return
+    saved = sorted({epoch for _, origin in study_series(params, {}) for epoch in study_epochs(params, origin)})
+    if unknown := sorted(set(chosen) - set(saved)):
+        raise InputError(
+            f"expected study.epochs among those that its origins save ({', '.join(map(str, saved))}), but got "
+            f"{', '.join(map(str, unknown))}; correct them, or pretrain.checkpoints"
+        )
 
 
 def _has_decoder(params: Params, origin: str, epoch: int) -> bool:

@@ -3,12 +3,16 @@
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
+
+if TYPE_CHECKING:
+    from medtransfer.encoders.contract import Encoder
 
 Series = tuple[str, str]  # encoder and origin
 
@@ -49,22 +53,35 @@ def check_score(params: Params) -> None:
     check_target(params.score, Path(params.prepare.out))
 
 
-def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]]) -> None:
-    """Refuse images of a size that an encoder does not take.
+def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned: bool = False) -> None:
+    """Refuse images of a size that an encoder does not take, and a decoder that does not fit one that is to be trained.
 
     Args:
         params: validated params.
         pairs: encoder and origin of a pretraining, and the name of a prepared target. The records of checkpoints say which sizes
             their encoder takes; encoders that are to be trained are built, once each; others are left alone.
+        fine_tuned: whether the targets are fine-tuned on, by `finetune.decoder`.
 
     Raises:
-        InputError: an encoder cannot be built, or does not take the images of a target.
+        InputError: an encoder or a model cannot be built, or an encoder does not take the images of a target.
     """
-    multiples = dict[Series, int]()
-    for series, target in dict.fromkeys(pairs):
-        if series not in multiples:
-            multiples[series] = _multiple(params, *series)
-        PreparedTarget.open(Path(params.prepare.out) / target).require_size(multiples[series], series[0])
+    import torch
+
+    from medtransfer.tasks import TASKS
+
+    built = dict[Series, "Encoder | None"]()
+    for series, name in dict.fromkeys(pairs):
+        target = PreparedTarget.open(Path(params.prepare.out) / name)
+        if (record := _first_record(params, *series)) is not None:
+            target.require_size(CheckpointInfo.read(record).multiple, series[0])
+            continue
+        if series not in built:
+            built[series] = _build(params, *series)
+        if (encoder := built[series]) is not None:
+            target.require_size(encoder.multiple, series[0])
+            if fine_tuned:
+                with torch.device("meta"):
+                    TASKS[target.info.task].model(encoder, len(target.info.classes), params.finetune.decoder)
 
 
 def check_study(params: Params) -> None:
@@ -76,22 +93,20 @@ def check_study(params: Params) -> None:
     require_device(params.finetune.accelerator, params.finetune.precision)
     for target in params.study.targets:
         check_score(with_values(params, "score", target=target))
-    check_sizes(params, product(series, params.study.targets))
+    check_sizes(params, product(series, params.study.targets), bool(params.study.modes))
 
 
-def _multiple(params: Params, encoder: str, origin: str) -> int:
-    """Return what the sides of images must be multiples of; 1 if it is not known yet."""
-    if (record := _first_record(params, encoder, origin)) is not None:
-        return CheckpointInfo.read(record).multiple
-    if not is_trained(params, origin):  # its import, such as a fusion, may add arguments
-        return 1
+def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
+    """Build an encoder that is to be trained, without memory; None for imports, which may add arguments, as a fusion does."""
+    if not is_trained(params, origin):
+        return None
     import torch
 
     from medtransfer.encoders.build import build_encoder
 
     spec = params.pretrain.encoders[encoder]
     with torch.device("meta"):
-        return build_encoder(spec.build, **spec.arguments).multiple
+        return build_encoder(spec.build, **spec.arguments)
 
 
 def _first_record(params: Params, encoder: str, origin: str) -> Path | None:

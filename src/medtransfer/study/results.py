@@ -112,17 +112,22 @@ def explain(params: Params, force: bool = False) -> str:
         require_results(section.results)
         with loading("explain"):
             from medtransfer.analysis.pools import collect
-            from medtransfer.explain.cases import Cases, read_own
-            from medtransfer.explain.stage import run
-            from medtransfer.papers.hidy2024.explainable import read_replayed_cases
 
-        def read(features: Path) -> Cases:
-            if section.results == "replay":
-                return read_replayed_cases()
-            pools, left_out = collect(setting, views, judged)
-            return read_own(pools, left_out, checkpoints, prepared, features, params.score, drawn.least)
+        def make() -> tracking.Made:
+            pools, left_out = ([], []) if section.results == "replay" else collect(setting, views, judged)
+            with loading("explain"):  # once there is something to explain
+                from medtransfer.explain.cases import Cases, read_own
+                from medtransfer.explain.stage import run
+                from medtransfer.papers.hidy2024.explainable import read_replayed_cases
 
-        return partial(run, section, read, drawn.confidence)
+            def read(features: Path) -> Cases:
+                if section.results == "replay":
+                    return read_replayed_cases()
+                return read_own(pools, left_out, checkpoints, prepared, features, params.score, drawn.least)
+
+            return run(section, read, drawn.confidence)
+
+        return make
 
     measured = [[str(record), file_sha256(record)] for record in records]
     sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), drawn.least, drawn.confidence]

@@ -134,7 +134,7 @@ def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = F
         check_cells(params, cells)
         require_device(params.finetune.accelerator, params.finetune.precision)
         lacking = [(cell.encoder, cell.origin) in missing.series for cell in cells]
-        check_sizes(params, [((cell.encoder, cell.origin), cell.target) for cell in compress(cells, lacking)])
+        check_sizes(params, [((cell.encoder, cell.origin), cell.target) for cell in compress(cells, lacking)], True)
 
     return partial(_make, params, missing, check)
 

@@ -249,7 +249,9 @@ def match_group(name: str, pattern: str, path: Path, option: str = "group") -> s
         match = re.search(pattern, name)
     except re.error as error:
         raise InputError(f"expected a regular expression in the option {option}, but {pattern!r} is not one ({error})") from None
-    if match is None or not match.groups() or match[1] is None:
+    if not re.compile(pattern).groups:
+        raise InputError(f"expected a group in parentheses in the option {option}, such as ([A-Z]+)_, but {pattern} has none")
+    if match is None or match[1] is None:
         raise InputError(f"expected the first group of the option {option} '{pattern}' to match every name, but not {path}")
     return match[1]
 
