@@ -21,6 +21,8 @@ from medtransfer.grid.forecast import forecast
 from medtransfer.guard import stage as guard
 from medtransfer.records import CheckpointInfo
 
+pytestmark = pytest.mark.long
+
 LOSS = "expected finetune.loss to be one of .*dice.*, or null, but got 'nowhere'"
 WEIGHTS = "expected 4 finetune.class_weights for .*sample, .*but got"
 SIZE = r"multiples of \d+ pixels for the encoder unet, but got 60x60 in .*sample"
@@ -146,7 +148,11 @@ def test_a_pretraining_that_stops_on_images_that_its_encoder_does_not_take(workp
 
 @pytest.mark.parametrize("call", [study.pretrain, study.study, grid.run, forecast])
 def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_params):
-    refused(tiny_params(UNKNOWN), "expected arguments of the encoder unet among .*, but got depht", call)
+    refused(
+        tiny_params(UNKNOWN),
+        "expected arguments of the encoder unet among .*, but got depht; correct the name, in pretrain.encoders.unet",
+        call,
+    )
     assert not Path("data").exists()
 
 
@@ -167,10 +173,9 @@ def test_epochs_that_no_origin_saves(call, workplace: Path, tiny_params):
 
 
 def test_labels_of_images_take_no_decoder_of_masks():
-    assert require_head(None) is require_head("fused") is None
-    with pytest.raises(
-        InputError, match="finetune.decoder null for labels of images, which a linear head predicts, but got 'unet'"
-    ):
+    require_head(None)
+    require_head("fused")
+    with pytest.raises(InputError, match="finetune.decoder null for labels of images, .*, but got 'unet', which predicts masks"):
         require_head("unet")
 
 

@@ -137,6 +137,12 @@ def test_class_folders_are_told_from_a_layout_with_masks(tmp_path: Path) -> None
         scan(tmp_path, RAMP.shape, {})
 
 
+def test_the_folder_of_the_images_is_told_from_the_one_above(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match=rf"or give the folder above, {tmp_path}, as the root$"):
+        scan(tmp_path / "images", RAMP.shape, {})
+
+
 def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "raw.zip").touch()
     with pytest.raises(InputError, match=r"expected the folder .*raw\.zip, but it is a file; `root` must name"):

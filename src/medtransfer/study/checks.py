@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
 from medtransfer.environment import require_device
+from medtransfer.errors import InputError
 from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
@@ -26,7 +27,10 @@ def check_encoder(params: Params, encoder: str, origin: str) -> None:
 
     spec = params.pretrain.encoders[encoder]
     if _first_record(params, encoder, origin) is None:
-        check_arguments(spec.build, spec.arguments)
+        try:
+            check_arguments(spec.build, spec.arguments)
+        except InputError as error:
+            raise InputError(f"{error}, in pretrain.encoders.{encoder}") from None
 
 
 def check_cells(params: Params, cells: Iterable[CellName]) -> None:

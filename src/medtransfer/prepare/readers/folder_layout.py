@@ -89,6 +89,8 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
         yield from _list_images(split, home, options)
         return
     remedy = "name the two subfolders with the options `images` and `masks`"
+    if home.name in (options["images"], *_names(options["masks"])):
+        remedy += f", or give the folder above, {home.parent}, as the root"
     if not any(is_folder(home / name) for name in (options["images"], *_names(options["masks"]))):
         remedy += _other_reader(home)
     image_folder = require_folder(home / options["images"], remedy)
