@@ -165,6 +165,16 @@ def test_a_grid_that_can_do_no_fine_tuning(changed, message, workplace: Path, ti
         refused(tiny_params(changed), message, forecast)
 
 
+def test_a_grid_knows_the_sizes_that_checkpoints_take(workplace: Path, tiny_params):
+    params = tiny_params({**SHORT, **SMALL, "grid.workers": 2})
+    study.pretrain(params)
+    study.prepare(params)
+    for call in (grid.run, forecast):
+        with pytest.raises(InputError, match=SIZE):
+            call(params)
+    assert not Path("grid").exists()
+
+
 @pytest.mark.parametrize("call", [study.study, grid.run, forecast])
 def test_epochs_that_no_origin_saves(call, workplace: Path, tiny_params):
     """Each origin has those of the list that it saves, but one of none is a mistake."""
@@ -184,7 +194,7 @@ def test_a_grid_warns_of_fine_tunings_that_cannot_be_done_and_does_the_others(
 ):
     """Both where the target is prepared before, and as soon as it is prepared."""
     params = tiny_params({**SHORT, "grid.workers": 1, "study.modes": ["full", "linear"], "study.seeds": [7]})
-    said = "no fine-tuning on sample in the mode linear can be done: expected a target with labels of images"
+    said = "no fine-tuning of unet on sample in the mode linear can be done: expected a target with labels of images"
     for _ in range(2):  # the second time, no other is left
         caplog.clear()
         with caplog.at_level(logging.WARNING), pytest.raises(StageError, match="2 jobs failed; the first, finetune .* linear"):
@@ -193,7 +203,7 @@ def test_a_grid_warns_of_fine_tunings_that_cannot_be_done_and_does_the_others(
         assert len(list(Path("models").glob("*/*/*full*/metrics.json"))) == 2
 
 
-@pytest.mark.parametrize(("changed", "message"), [(WRONG, WEIGHTS), ({"finetune.accelerator": "gpu"}, DEVICE)])
+@pytest.mark.parametrize(("changed", "message"), [(WRONG, WEIGHTS), ({"finetune.accelerator": "gpu"}, DEVICE), (SMALL, SIZE)])
 def test_no_worker_is_started_for_fine_tunings_that_would_all_fail(
     changed, message, workplace: Path, tiny_params, monkeypatch
 ):  # fmt: skip

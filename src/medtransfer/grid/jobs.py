@@ -121,7 +121,7 @@ def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> N
     cells = [job.cell for job in jobs if job.cell]
     study.check_recipe(params, cells)
     refused = _refusals(params, [cell for cell in cells if cell.target not in unprepared])
-    if cells and len(refused) == len({(cell.target, cell.mode) for cell in cells}):
+    if cells and len(refused) == len({_alike(cell) for cell in cells}):
         raise next(iter(refused.values()))
     _warn(refused)
 
@@ -131,20 +131,26 @@ def warn_of_refusals(params: Params, cells: Iterable[CellName]) -> None:
     _warn(_refusals(params, cells))
 
 
-def _warn(refused: Mapping[tuple[str, str], InputError]) -> None:
-    for (target, mode), error in refused.items():
-        log.warning("grid: no fine-tuning on %s in the mode %s can be done: %s", target, mode, error)
+def _warn(refused: Mapping[tuple[str, str, str], InputError]) -> None:
+    for (encoder, target, mode), error in refused.items():
+        log.warning("grid: no fine-tuning of %s on %s in the mode %s can be done: %s", encoder, target, mode, error)
 
 
-def _refusals(params: Params, cells: Iterable[CellName]) -> dict[tuple[str, str], InputError]:
-    """Return why the cells of a target and a mode cannot be fine-tuned, as far as it shows before there are checkpoints."""
-    groups: dict[tuple[str, str], list[CellName]] = {}
+def _alike(cell: CellName) -> tuple[str, str, str]:
+    """Return what cells share that can all be fine-tuned, or none of them."""
+    return cell.encoder, cell.target, cell.mode
+
+
+def _refusals(params: Params, cells: Iterable[CellName]) -> dict[tuple[str, str, str], InputError]:
+    """Return why cells that are alike cannot be fine-tuned, as far as it shows by now."""
+    groups: dict[tuple[str, str, str], list[CellName]] = {}
     for cell in cells:
-        groups.setdefault((cell.target, cell.mode), []).append(cell)
+        groups.setdefault(_alike(cell), []).append(cell)
     refused = {}
     for names, group in groups.items():
         try:
             study.check_cells(params, group)
+            study.check_recorded_sizes(params, group)
         except InputError as error:
             refused[names] = error
     return refused

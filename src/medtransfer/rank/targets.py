@@ -101,8 +101,9 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
         labels = "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
         log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(map(score_label, left_out)))
     if not kept:
+        need = "need" if len(left_out) > 1 else "needs"
         raise InputError(
-            f"expected {MASKS_FILE} in {target.folder}, which {', '.join(left_out)} need, but there is none; add masks, or "
-            "name an indicator that needs none, such as robustness"
+            f"expected {MASKS_FILE} in {target.folder}, which {', '.join(left_out)} {need}, but there is none; add masks (--masks "
+            "beside --images), or name an indicator that needs none, such as robustness"
         )
     return kept

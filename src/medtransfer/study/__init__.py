@@ -14,7 +14,7 @@ from medtransfer.study.cells import (
     study_series,
     with_values,
 )
-from medtransfer.study.checks import check_cells, check_encoder, check_recipe
+from medtransfer.study.checks import check_cells, check_encoder, check_recipe, check_recorded_sizes
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import (
     finetune,
@@ -32,6 +32,7 @@ __all__ = [
     "check_cells",
     "check_encoder",
     "check_recipe",
+    "check_recorded_sizes",
     "described",
     "explain",
     "export_evidence",

@@ -69,10 +69,6 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
     Raises:
         InputError: an encoder or a model cannot be built, or an encoder does not take the images of a target.
     """
-    import torch
-
-    from medtransfer.tasks import TASKS
-
     built = dict[Series, "Encoder | None"]()
     for series, name in dict.fromkeys(pairs):
         target = PreparedTarget.open(Path(params.prepare.out) / name)
@@ -84,8 +80,13 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
         if (encoder := built[series]) is not None:
             target.require_size(encoder.multiple, series[0])
             if fine_tuned:
-                with torch.device("meta"):
-                    TASKS[target.info.task].model(encoder, len(target.info.classes), params.finetune.decoder)
+                _check_model(encoder, target, params.finetune.decoder)
+
+
+def check_recorded_sizes(params: Params, cells: Iterable[CellName]) -> None:
+    """Refuse images of a size that the encoder of checkpoints does not take, as far as there are some; this loads no encoder."""
+    pairs = dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells)
+    check_sizes(params, [pair for pair in pairs if _first_record(params, *pair[0]) is not None])
 
 
 def check_study(params: Params) -> None:
@@ -98,6 +99,16 @@ def check_study(params: Params) -> None:
     for target in params.study.targets:
         check_score(with_values(params, "score", target=target))
     check_sizes(params, product(series, params.study.targets), bool(params.study.modes))
+
+
+def _check_model(encoder: "Encoder", target: PreparedTarget, decoder: str | None) -> None:
+    """Raise InputError if no model can be built for a target."""
+    import torch
+
+    from medtransfer.tasks import TASKS
+
+    with torch.device("meta"):
+        TASKS[target.info.task].model(encoder, len(target.info.classes), decoder)
 
 
 def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
