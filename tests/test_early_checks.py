@@ -146,6 +146,16 @@ def test_a_pretraining_that_stops_on_images_that_its_encoder_does_not_take(workp
     refused(tiny_params({**SMALL, "pretrain.stop_on": "sample"}), SIZE, study.pretrain)
 
 
+@pytest.mark.parametrize("changed", [UNKNOWN, {"pretrain.encoders.unet.width": 0}, {"pretrain.size": 65}])
+def test_checkpoints_are_not_moved_aside_for_what_cannot_be_trained(changed, workplace: Path, tiny_params):
+    params = tiny_params(SHORT)
+    study.pretrain(params)
+    files = sorted(Path(params.pretrain.out).rglob("*"))
+    with pytest.raises(InputError):
+        study.pretrain(tiny_params({**SHORT, **changed}))
+    assert sorted(Path(params.pretrain.out).rglob("*")) == files
+
+
 @pytest.mark.parametrize("call", [study.pretrain, study.study, grid.run, forecast])
 def test_an_argument_that_the_encoder_does_not_take(call, workplace: Path, tiny_params):
     refused(

@@ -24,6 +24,21 @@ class Start(NamedTuple):
     info: CheckpointInfo
 
 
+def check_encoder(section: Pretrain) -> None:
+    """Refuse arguments of the section's encoder that its architecture does not take, without loading it.
+
+    Raises:
+        InputError: there is one, or one is missing, or timm has no such model.
+    """
+    from medtransfer.encoders.arguments import check_arguments
+
+    spec = section.encoders[section.encoder]
+    try:
+        check_arguments(spec.build, spec.arguments)
+    except InputError as error:
+        raise InputError(f"{error}, in pretrain.encoders.{section.encoder}") from None
+
+
 def source_of(section: Pretrain) -> tuple[str, Path]:
     """Return name and folder of the source that the section's origin is trained on."""
     origin = section.origins[section.origin]

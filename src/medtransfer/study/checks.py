@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
 from medtransfer.environment import require_device
-from medtransfer.errors import InputError
 from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
@@ -23,14 +22,10 @@ def check_encoder(params: Params, encoder: str, origin: str) -> None:
 
     Checkpoints that exist are left alone: an earlier version may have made them, whose encoder took other arguments.
     """
-    from medtransfer.encoders.arguments import check_arguments
+    from medtransfer.pretrain import start
 
-    spec = params.pretrain.encoders[encoder]
     if _first_record(params, encoder, origin) is None:
-        try:
-            check_arguments(spec.build, spec.arguments)
-        except InputError as error:
-            raise InputError(f"{error}, in pretrain.encoders.{encoder}") from None
+        start.check_encoder(with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain)
 
 
 def check_cells(params: Params, cells: Iterable[CellName]) -> None:

@@ -18,6 +18,7 @@ from medtransfer.locks import exclusive
 from medtransfer.pretrain.epochs import planned_epochs
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.reuse import reuse
+from medtransfer.pretrain.start import check_encoder
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.progress import loading
 
@@ -64,6 +65,7 @@ class Trained:
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
+                check_encoder(section)
                 require_machines(section.num_nodes)
                 require_device(section.accelerator, plan.recipe.precision)
                 with loading("pretrain"):
