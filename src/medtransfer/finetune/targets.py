@@ -36,7 +36,7 @@ def check_targets(section: Finetune, cells: Iterable[CellName], prepared: Path) 
         if (prepared / cell.target / TARGET_FILE).exists():
             target = open_target(prepared / cell.target, protocol)
             check_mode(cell, target)
-            if cell.folds is None and not protocol.validation:
+            if protocol.needs_validation and cell.folds is None and not protocol.validation:
                 _require_validation(target, protocol)
 
 
