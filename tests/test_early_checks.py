@@ -251,6 +251,18 @@ def test_finished_checkpoints_are_used_whatever_their_encoder_takes_today(workpl
     study.checks.check_sizes(tiny_params(other), [(("unet", "advanced"), "sample")])  # to be trained, so that it is built
 
 
+def test_records_of_another_architecture_or_broken_ones_say_nothing_about_sizes(workplace: Path, tiny_params):
+    study.prepare(tiny_params(SMALL))
+    study.pretrain(tiny_params(SHORT))
+    pair = (("unet", "simple"), "sample")
+    with pytest.raises(InputError, match=SIZE):
+        study.checks.check_sizes(tiny_params(SMALL), [pair])
+    study.checks.check_sizes(tiny_params({**SMALL, "pretrain.encoders.unet.depth": 3}), [pair])
+    for path in Path("checkpoints/unet-simple").glob("epoch-*.json"):
+        path.write_text("{", encoding="utf-8")
+    study.checks.check_sizes(tiny_params({**SMALL, "pretrain.encoders.unet.depth": 3}), [pair])
+
+
 def test_an_encoder_that_its_import_completes_is_not_built(workplace: Path, tiny_params):
     origin = {"kind": "file", "weights": {90: "a"}, "epoch": None, "source": "imagenet", "pickle": False,
               "allow_partial": False, "prefix": None, "input": None}  # fmt: skip

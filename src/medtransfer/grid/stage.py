@@ -94,7 +94,7 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
 def _check_devices(params: Params, to_do: Sequence[Job]) -> None:
     """Check that this machine has the device that its jobs ask for."""
     if LAUNCHERS[params.grid.launcher].here:
-        for kind in {job.kind for job in to_do if job.needs_gpu(params)}:
+        for kind in dict.fromkeys(job.kind for job in to_do if job.needs_gpu(params)):
             section = getattr(params, kind)
             require_device(section.accelerator, section.precision)
 

@@ -16,14 +16,7 @@ from medtransfer.study.cells import (
 )
 from medtransfer.study.checks import check_cells, check_encoder, check_recipe, check_recorded_sizes
 from medtransfer.study.results import explain, export_evidence, replay, report, search
-from medtransfer.study.stages import (
-    finetune,
-    prepare,
-    pretrain,
-    pretrain_apart,
-    samples,
-    score,
-)
+from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
 from medtransfer.study.store import RESULTS, reach_store
 from medtransfer.study.whole import study
 

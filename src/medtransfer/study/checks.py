@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
 from medtransfer.environment import require_device
+from medtransfer.errors import InputError
 from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
@@ -57,8 +58,8 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
 
     Args:
         params: validated params.
-        pairs: encoder and origin of a pretraining, and the name of a prepared target. The records of checkpoints say which sizes
-            their encoder takes; encoders that are to be trained are built, once each; others are left alone.
+        pairs: encoder and origin of a pretraining, and the name of a prepared target. The records of its checkpoints say which
+            sizes its encoder takes; encoders that are to be trained are built, once each; others are left alone.
         fine_tuned: whether the targets are fine-tuned on, by `finetune.decoder`.
 
     Raises:
@@ -67,8 +68,8 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
     built = dict[Series, "Encoder | None"]()
     for series, name in dict.fromkeys(pairs):
         target = PreparedTarget.open(Path(params.prepare.out) / name)
-        if (record := _first_record(params, *series)) is not None:
-            target.require_size(CheckpointInfo.read(record).multiple, series[0])
+        if (info := _recorded(params, *series)) is not None:
+            target.require_size(info.multiple, series[0])
             continue
         if series not in built:
             built[series] = _build(params, *series)
@@ -81,7 +82,7 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
 def check_recorded_sizes(params: Params, cells: Iterable[CellName]) -> None:
     """Refuse images of a size that the encoder of checkpoints does not take, as far as there are some; this loads no encoder."""
     pairs = dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells)
-    check_sizes(params, [pair for pair in pairs if _first_record(params, *pair[0]) is not None])
+    check_sizes(params, [pair for pair in pairs if _recorded(params, *pair[0]) is not None])
 
 
 def check_study(params: Params) -> None:
@@ -117,6 +118,21 @@ def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
     spec = params.pretrain.encoders[encoder]
     with torch.device("meta"):
         return build_encoder(spec.build, **spec.arguments)
+
+
+def _recorded(params: Params, encoder: str, origin: str) -> CheckpointInfo | None:
+    """Return the record of a checkpoint of this encoder as the params describe it; None where there is none that can be read."""
+    if (record := _first_record(params, encoder, origin)) is None:
+        return None
+    try:
+        info = CheckpointInfo.read(record)
+    except InputError:  # said where the checkpoint is used, unless it is made again before
+        return None
+    spec = params.pretrain.encoders[encoder]
+    described = {name: value for name, value in spec.arguments.items() if name != "pretrained"}  # never recorded
+    return (
+        info if info.build == spec.build and all(info.arguments.get(name) == value for name, value in described.items()) else None
+    )
 
 
 def _first_record(params: Params, encoder: str, origin: str) -> Path | None:
