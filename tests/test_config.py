@@ -142,6 +142,14 @@ def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) 
     assert message({user: value}).endswith(expected)
 
 
+def test_what_is_no_name_at_all_is_named_once() -> None:
+    named = "must be of letters, digits, dots, hyphens and underscores, the first a letter or a digit"
+    assert message({"finetune.target": "my lesions"}) == f"1 error in the command line: finetune.target: {named} (got 'my lesions')"
+    several = message({"study.targets": ["my lesions", "sampel"]})
+    assert several.startswith("2 errors in the command line: ") and f": {named} (got 'my lesions')" in several
+    assert "study.targets names the target 'sampel' (did you mean sample?), known are" in several
+
+
 def test_a_file_that_defines_an_unknown_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.yaml").write_text("prepare: [")
@@ -257,7 +265,9 @@ def test_pretraining_seeds_add_an_origin_each() -> None:
     ]  # fmt: skip
     assert list(origins) == [*names, *(f"{name}-s{seed}" for name in names for seed in (1, 2))]
     assert dict(origins["advanced-s2"]) == {**dict(origins["advanced"]), "seed": 2}
-    assert "names the origin 'simple-s3', known are" in message({"study.pretraining_seeds": [1], "score.origin": "simple-s3"})
+    assert "names the origin 'simple-s3' (did you mean simple-s1 or simple or " in message(
+        {"study.pretraining_seeds": [1], "score.origin": "simple-s3"}
+    )
 
 
 def test_mistakes_are_named_once_whatever_the_number_of_seeds() -> None:

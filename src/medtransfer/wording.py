@@ -1,4 +1,6 @@
-"""Words that depend on a number."""
+"""Words that depend on a number, or on what a name is like."""
+
+from collections.abc import Iterable
 
 
 def counted(number: int, what: str) -> str:
@@ -18,3 +20,11 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.{1 if unit > 60 and seconds < 10 * unit else 0}f} {name}"
     return f"{seconds:.0f} s"
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """Return a clause in brackets on the known names that one is most like, the closest first; empty if it is like none."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), most)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -477,6 +477,16 @@ def test_an_interrupted_evaluation_is_done_again_without_training(finetune, watc
     assert len(runs()) == 1
 
 
+def test_an_interrupted_training_keeps_the_finished_model_of_other_options(copied, tuned, watched):
+    sha, watched.interrupt_epoch = weights_of(wanted()), 2
+    with pytest.raises(KeyboardInterrupt):
+        copied(wanted(), {"lr": 0.01})
+    watched.interrupt_epoch = None
+    assert Result.read(folder_of(wanted()) / "metrics.json") == tuned and weights_of(wanted()) == sha
+    watched.epochs.clear()
+    assert copied(wanted()) == tuned and watched.epochs == []
+
+
 def test_a_state_of_another_recipe_is_not_resumed(finetune, watched):
     watched.interrupt_epoch = 2
     with pytest.raises(KeyboardInterrupt):

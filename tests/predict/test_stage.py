@@ -332,9 +332,18 @@ def test_other_images_in_the_same_folder_are_said_and_have_no_part_in_its_tables
     assert [text for text in caplog.messages if "predict: " in text and "out" in text] == [
         f"predict: 1 earlier prediction is replaced in {tmp_path / 'out'}",
         f"predict: kept in {tmp_path / 'out'}, but not in its tables: 3 predictions of other images",
+        f"predict: removed the metrics of earlier predictions from {tmp_path / 'out'}, since no --masks are named",
     ]
     assert {row["image"] for row in rows(tmp_path / "out/classes.csv")} == {first.stem}
     assert not (tmp_path / "out/metrics.csv").exists() and not (tmp_path / "out/per_image.csv").exists()
+
+
+@pytest.mark.parametrize("slide", [False, True])
+def test_an_overlap_without_windows_is_warned_of(
+    slide: bool, pictures: Path, make_model: Callable[..., Path], predict: Predicted, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    predict([make_model()], pictures, slide=slide, overlap=0.25)
+    assert ("images are resized, so that predict.overlap is not used; --slide true makes windows" in caplog.text) is not slide
 
 
 @pytest.mark.parametrize("regions", [{}, {"all": [1, 2], "one": [1]}])

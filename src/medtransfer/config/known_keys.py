@@ -1,4 +1,4 @@
-"""The keys of a pydantic schema that an unknown key was probably meant to be."""
+"""The keys of a pydantic schema at a location, of which an unknown key was probably meant to be one."""
 
 from collections.abc import Sequence
 from types import UnionType
@@ -7,17 +7,14 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 
-def similar_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """Return up to three known keys that an unknown one is most like, the closest first.
+def known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Return the keys that an unknown one could be.
 
     Args:
         schema: the schema that was validated.
         location: keys and indices from the schema to the unknown key, as pydantic's errors have them.
     """
-    import difflib
-
-    *parents, unknown = location
-    return difflib.get_close_matches(str(unknown), _keys(schema, parents), 3)
+    return _keys(schema, location[:-1])
 
 
 def _keys(kind: Any, location: Sequence[int | str]) -> list[str]:

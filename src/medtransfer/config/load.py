@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from medtransfer.config.known_keys import similar_keys
+from medtransfer.config.known_keys import known_keys
 from medtransfer.config.pretraining_seeds import seeded_origins
 from medtransfer.config.requirements import requirement
 from medtransfer.config.schema import Params, Section
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
+from medtransfer.wording import did_you_mean
 
 S = TypeVar("S", bound=Section)
 DEFINITION = "target.yaml"  # in the folder of a prepared target: its entry of prepare.targets, if no file of parameters has it
@@ -102,13 +103,15 @@ def check_sources(
     sources = [*_stored_targets(_merge_all(sources)), *sources]
     merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
-    errors += _undefined_names(complete, registered)
+    undefined = _undefined_names(complete, registered)
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
         try:
             params = Params.model_validate(values)
         except ValidationError as invalid:
             errors = [(_key(error, values), error_sentence(error, values, Params)) for error in invalid.errors()] + errors
             break
+    invalid_keys = {key for key, _ in errors}  # what is no name at all is named once
+    errors += [(key, sentence) for key, sentence in undefined if key not in invalid_keys]
     if not errors:
         return params, [], []
     wrong = {_source(key, sources) for key, _ in errors}
@@ -224,12 +227,17 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
             value, one = _look_up(merged, user), kind.removesuffix("s")
+            key: Key = tuple(user.split("."))
+            entries: list[tuple[Key, Any]] = (
+                [((*key, i), name) for i, name in enumerate(value)] if isinstance(value, list) else [(key, value)]
+            )
             errors += [
                 (
-                    tuple(user.split(".")),
-                    f"{user} names the {one} {name!r}, known are {', '.join(sorted(map(str, known)))}{_hint(kind, name)}",
+                    entry,
+                    f"{user} names the {one} {name!r}{did_you_mean(name, known)}, known are "
+                    f"{', '.join(sorted(map(str, known)))}{_hint(kind, name)}",
                 )
-                for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
+                for entry, name in entries if isinstance(name, str) and name not in known
             ]  # fmt: skip
     return errors
 
@@ -315,10 +323,10 @@ _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invali
 def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: type[Section]) -> str:
     """Describe one of pydantic's errors of params that were validated by a schema."""
     context = error.get("ctx", {})
-    similar = similar_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
+    keys = known_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
     messages = {
         "missing": "is missing", "union_tag_not_found": "has no `kind`",
-        "extra_forbidden": "is not a known key" + (f" (did you mean {' or '.join(similar)}?)" if similar else ""),
+        "extra_forbidden": f"is not a known key{did_you_mean(str(error['loc'][-1]), keys)}",
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)

@@ -19,6 +19,7 @@ from medtransfer.config.load import DEFAULTS, Source, check_sources, error_sente
 from medtransfer.config.schema import Params
 from medtransfer.config.schema.study_file import About
 from medtransfer.errors import InputError
+from medtransfer.wording import did_you_mean
 
 STUDIES = DEFAULTS.with_name("studies")  # in a clone of the project a link to studies/ at its root
 ABOUT, LAID_OVER, PARTS = "about", "params", "parts"
@@ -76,7 +77,8 @@ def find_study(name: str) -> tuple[Path, str, str]:
         if whole in study_names():
             return STUDIES / f"{whole}.yaml", whole, part
     raise InputError(
-        f"expected the name of a study ({', '.join(study_names())}) or its file, but got {name!r}; correct it, or see "
+        f"expected the name of a study ({', '.join(study_names())}) or its file, but got {name!r}"
+        f"{did_you_mean(name, study_names())}; correct it, or see "
         "`medtransfer study --list`"
     )
 

@@ -13,6 +13,7 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget
 from medtransfer.tasks import TASKS
+from medtransfer.wording import did_you_mean
 
 log = logging.getLogger("medtransfer")
 
@@ -43,8 +44,11 @@ def check_targets(section: Finetune, cells: Iterable[CellName], prepared: Path) 
 def check_recipe(section: Finetune, cells: Iterable[CellName]) -> None:
     """Refuse what no target would take: a loss of no task, an unknown transform, and held-out groups beside folds."""
     losses = dict.fromkeys(loss for task in TASKS.values() for loss in task.losses)
-    if section.loss not in (None, *losses):
-        raise InputError(f"expected finetune.loss to be one of {', '.join(losses)}, or null, but got {section.loss!r}; correct it")
+    if section.loss is not None and section.loss not in losses:
+        raise InputError(
+            f"expected finetune.loss to be one of {', '.join(losses)}, or null, but got {section.loss!r}"
+            f"{did_you_mean(section.loss, losses)}; correct it"
+        )
     if section.augmentation is not None:
         from medtransfer.data.transforms import Transforms
 
@@ -73,10 +77,10 @@ def open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected at least one class in {folder / TARGET_FILE}, but `classes` is empty; make the target again with "
             f"`{prepare_command(folder.name, '--force')}`"
         )
-    if protocol.loss not in (None, *TASKS[task].losses):
+    if protocol.loss is not None and protocol.loss not in TASKS[task].losses:
         raise InputError(
             f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the task {task} ({folder}), or null, "
-            f"but got {protocol.loss!r}"
+            f"but got {protocol.loss!r}{did_you_mean(protocol.loss, TASKS[task].losses)}"
         )
     if TASKS[task].linear:
         require_head(protocol.decoder)

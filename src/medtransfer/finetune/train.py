@@ -99,7 +99,6 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
         StageError: a loss or weight is not finite, or a frozen part changed.
     """
     begin = time.monotonic()
-    (tuning.folder / "metrics.json").unlink(missing_ok=True)
     protocol, fabric = tuning.protocol, open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
     with arithmetic(fabric.device, tf32=protocol.tf32, reproducible=protocol.reproducible):
         before = _hashes(model)
@@ -125,7 +124,6 @@ def test_again(tuning: FineTuning, model: nn.Module, trained: Path, handle: trac
         handle: run of the cell; the curves are logged to it.
     """
     begin = time.monotonic()
-    (tuning.folder / "metrics.json").unlink(missing_ok=True)
     result, fabric = read_result(trained / "metrics.json"), open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
     model.load_state_dict(model.state_dict() | read_tensors(trained / WEIGHTS_FILE))
     handle.log_curves(by_epoch(result.curves))
@@ -260,7 +258,7 @@ def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, flo
     with status(f"finetune: evaluating the {tuning.protocol.evaluate} samples"):
         evaluation = _evaluate(tuning, fabric, model, samples)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
-    for file in (weights, tuning.folder / MODEL_FILE):
+    for file in (tuning.folder / "metrics.json", weights, tuning.folder / MODEL_FILE):  # until here a model of other options stays
         file.unlink(missing_ok=True)
     if kept:
         tensors = model.state_dict()

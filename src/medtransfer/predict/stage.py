@@ -20,7 +20,7 @@ from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.publish import STAGE, publish
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
 from medtransfer.predict.seen import find_seen
-from medtransfer.predict.tables import write_tables
+from medtransfer.predict.tables import METRICS, write_tables
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.prepare.picture_notes import describe_coloured, describe_transparent
@@ -58,6 +58,8 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
         raise InputError("expected the images to predict in predict.images, but it is null; name them with --images")
     if infos[0].of_images:
         labels.check(section, infos[0])
+    if section.overlap and not section.slide:
+        log.warning("predict: images are resized, so that predict.overlap is not used; --slide true makes windows that overlap")
     rule = _mask_rule(section, infos[0].classes)
     folder, suffix = Path(section.images), section.mask_suffix or ""
     images = list_cases(folder, section.channels) if section.channels else list_images(folder, suffix)
@@ -76,8 +78,11 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     folders, infos = [folder for folder, _ in models], [info for _, info in models]
     job = Job(section, folders, infos, [shared_limits(images, rule_of(info)) for info in infos], masks, rule)
     with exclusive(job.out):
+        had_metrics = not masks and (job.out / METRICS).exists()
         records, reused = _complete_all(job, images, checkpoints, force)
         text, metrics = write_tables(job, images, records, reused, force)
+        if had_metrics:
+            log.info("predict: removed the metrics of earlier predictions from %s, since no --masks are named", job.out)
         publish(job, records, metrics, force)
         return records, text
 

@@ -40,6 +40,7 @@ from medtransfer.records import (
     write_index,
 )
 from medtransfer.records.tables import as_csv
+from medtransfer.wording import did_you_mean
 
 log = logging.getLogger("medtransfer")
 REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
@@ -83,7 +84,8 @@ def prepare(
         InputError: the dataset or a setting cannot be used; nothing is written then.
     """
     if reader not in READERS:
-        raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}")
+        similar = did_you_mean(reader, READERS)
+        raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}{similar}; correct it")
     settings = _plain({
         "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
         "allow_duplicates": allow_duplicates, "options": options,
