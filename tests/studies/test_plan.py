@@ -90,7 +90,7 @@ def test_portions_of_the_images_are_counted(changed: dict, images: str, steps: i
     ("changed", "said"),
     [
         ({}, "0 of a target that has validation images, but got 0.1 .a.; set it to 0"),
-        ({"study": {"folds": 3}}, "0 beside folds, whose groups are the validation images, but got 0.1 .a."),
+        ({"study": {"folds": 3}}, "0 beside folds, whose groups are the validation samples, but got 0.1; set it to 0"),
     ],
 )
 def test_what_a_fine_tuning_would_refuse_is_refused(changed: dict, said: str, here: Path) -> None:
@@ -98,6 +98,19 @@ def test_what_a_fine_tuning_would_refuse_is_refused(changed: dict, said: str, he
         plan(load_study(write(finetune={"validation": 0.1}, **changed)))
     with pytest.raises(InputError, match="expected finetune.size to be from 1 to the 90 training images that are left, but got 91"):
         plan(load_study(write(study={"sizes": [91]})))
+
+
+def test_what_no_model_can_be_trained_by_is_refused_or_warned_of(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InputError, match="expected finetune.loss to be one of dice, .* but got 'dicee' .did you mean dice"):
+        plan(load_study(write(finetune={"loss": "dicee"})))
+    with pytest.raises(InputError, match="pretrain.encoders.unet"):
+        plan(load_study(write(pretrain={**STUDY["pretrain"], "encoders": {"unet": {"build": "unet", "widht": 8}}})))
+    fine = {"study": {"seeds": [1]}, "report": {"out": "fine"}}
+    other = {"study": {"seeds": [2]}, "finetune": {"loss": "dicee"}}
+    Path("mine.yaml").write_text(yaml.safe_dump({**json.loads(json.dumps(STUDY)), "parts": [{"fine": fine, "other": other}]}))
+    assert "mine.yaml: Does it help?" in plan(load_study("mine.yaml"))
+    (warned,) = caplog.messages
+    assert warned.startswith("study: mine.yaml/other would be refused: expected finetune.loss to be one of dice")
 
 
 def test_the_plans_of_all_studies_can_be_made(here: Path) -> None:

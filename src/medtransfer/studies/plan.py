@@ -1,10 +1,16 @@
 """What a study takes and could show, said before anything runs; nothing is written."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from medtransfer.config import Params
 from medtransfer.config.study_files import StudyFile
+from medtransfer.errors import InputError
+from medtransfer.grid.jobs import check_inputs
+from medtransfer.grid.jobs import plan as list_jobs
+from medtransfer.grid.reuse import find_reused
 from medtransfer.metrics.comparison import POWER
 from medtransfer.records import size_text
 from medtransfer.records.tables import as_markdown
@@ -15,6 +21,7 @@ from medtransfer.studies.rows import Row, add_up, list_rows, seconds_left, secon
 from medtransfer.studies.spread import Spread, spread_of, visible_gaps
 from medtransfer.studies.workload import pretrainings
 
+log = logging.getLogger("medtransfer")
 UNKNOWN = "?"
 
 
@@ -27,8 +34,9 @@ def plan(chosen: StudyFile, seconds_per_step: float | None = None, deviation: fl
         deviation: standard deviation over repetitions in units of the metric; None: measured, printed or published.
 
     Raises:
-        InputError: the store cannot be read, or a size is larger than a target.
+        InputError: the store cannot be read, a size is larger than a target, or every part would be refused.
     """
+    _check(chosen)
     rows = list_rows(chosen)
     measured = seconds_per_image(rows)
     seconds = [seconds_left(row, seconds_per_step, measured) for row in rows]
@@ -36,6 +44,25 @@ def plan(chosen: StudyFile, seconds_per_step: float | None = None, deviation: fl
     source = f"{seconds_per_step:g} s per step" if seconds_per_step is not None else "the finished cells"
     paragraphs = [_heading(chosen), table, " ".join([_totals(chosen, rows), _pretrainings(chosen), _time(seconds, source)])]
     return "\n\n".join([*paragraphs, _disk(chosen, rows), _inputs(list_inputs(chosen)), _power(chosen, rows, deviation)])
+
+
+def _check(chosen: StudyFile) -> None:
+    """Refuse what a run would refuse, as far as it shows by now; a part that is refused does not stop the others."""
+    refused = {part.name: error for part in chosen.parts if (error := _refusal(part.params))}
+    if len(refused) == len(chosen.parts):
+        raise next(iter(refused.values()))
+    for name, error in refused.items():
+        log.warning("study: %s/%s would be refused: %s", chosen.name, name, error)
+
+
+def _refusal(params: Params) -> InputError | None:
+    jobs = list_jobs(params)
+    prepared = find_reused(params, [job for job in jobs if job.kind == "prepare"])
+    try:
+        check_inputs(params, jobs, [job for job in jobs if job not in prepared])
+    except InputError as error:
+        return error
+    return None
 
 
 def _heading(chosen: StudyFile) -> str:
