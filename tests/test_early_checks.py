@@ -114,6 +114,22 @@ def test_nothing_is_made_for_a_loss_of_no_task(workplace: Path, tiny_params):
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize("call", [finetune, study.score])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (UNKNOWN, "but got depht; correct the name, in pretrain.encoders.unet"),
+        (
+            dict.fromkeys(("finetune.origin", "score.origin"), "continued") | {"study.origins": ["continued"]},
+            "expected a checkpoint that the origin continued continues from, but got none; name one as pretrain.from",
+        ),
+    ],
+)
+def test_nothing_is_made_for_a_pretraining_that_cannot_begin(call, changed, message, workplace: Path, tiny_params):
+    refused(tiny_params(changed), message, call)
+    assert not Path("data").exists()
+
+
 @pytest.mark.parametrize("call", [finetune, study.study, grid.run, forecast])
 def test_images_without_masks_are_not_fine_tuned_on(call, workplace: Path, tiny_params):
     Path("images").mkdir()

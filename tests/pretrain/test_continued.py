@@ -191,7 +191,7 @@ def test_options_for_a_continued_pretraining_leave_its_parent_as_it_is(chain, pa
 @pytest.mark.parametrize(
     ("start", "changes", "message"),
     [
-        (None, {}, "expected a checkpoint that the origin chest continues from, but got none; name one with --from"),
+        (None, {}, "expected a checkpoint that the origin chest continues from, but got none; name one as pretrain.from"),
         ("nowhere", {}, "but nowhere is none; correct --from"),
         ("simple@7", {}, "expected a checkpoint of epoch 7 in checkpoints/unet-simple"),
         ("simple@x", {}, "such as simple@10, but got 'simple@x'"),

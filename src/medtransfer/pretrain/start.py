@@ -146,8 +146,9 @@ def _named(section: Pretrain) -> str:
     assert isinstance(origin, ContinuedOrigin)
     if (text := origin.start or section.start) is None:
         raise InputError(
-            f"expected a checkpoint that the origin {section.origin} continues from, but got none; name one with --from, as "
-            f"pretrain.from or as pretrain.origins.{section.origin}.from: an origin, or a file or folder of checkpoints"
+            f"expected a checkpoint that the origin {section.origin} continues from, but got none; name one as pretrain.from "
+            f"(`medtransfer pretrain --from`) or as pretrain.origins.{section.origin}.from: an origin, or a file or folder of "
+            "checkpoints"
         )
     return text
 

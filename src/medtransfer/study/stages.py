@@ -107,6 +107,7 @@ def _pretrain_parent(params: Params) -> None:
 def _missing_for_score(params: Params, force: bool = False) -> Callable[[], None]:
     """Return what makes the missing inputs of a scoring."""
     missing = missing_for_score(params)
+    _check_pretrainings(params, missing)
 
     def check() -> None:
         check_score(params)
@@ -127,6 +128,7 @@ def score(params: Params, force: bool = False) -> Path:
 def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = False) -> Callable[[], None]:
     """Return what makes the missing inputs of cells; what can be refused before they are made is."""
     missing = missing_for_cells(params, cells)
+    _check_pretrainings(params, missing)
     if missing.targets or missing.series:
         check_cells(params, cells)
 
@@ -178,6 +180,15 @@ def pretrain_apart(params: Params) -> None:
 def _need_samples(params: Params, root: Path) -> None:
     if is_sample(params, root):
         samples(params)
+
+
+def _check_pretrainings(params: Params, missing: Missing) -> None:
+    """Refuse missing pretrainings whose encoder does not take its arguments, or that continue from nothing."""
+    from medtransfer.pretrain.start import check_chain
+
+    for encoder, origin in missing.series:
+        check_encoder(params, encoder, origin)
+        check_chain(with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain)
 
 
 def _make(params: Params, missing: Missing, check: Callable[[], None] = lambda: None) -> None:
