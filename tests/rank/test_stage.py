@@ -233,13 +233,22 @@ def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred
         ({"images": "nowhere"}, InputError, "expected a folder of pictures at .*nowhere, but there is none"),
         ({"masks": "somewhere"}, InputError, "expected rank.images beside rank.masks"),
         ({"level": -9}, StageError, "none of the 3 candidates could be measured; .*expected a level from -1 to -4"),
-        ({"images": "{pictures}", "size": [33, 32]}, StageError, "sides are multiples of .*; set `--size 32`"),
+        (
+            {"images": "{pictures}", "size": [33, 32]},
+            InputError,
+            "^expected images whose sides are multiples of .*; set `--size 32`",
+        ),
     ],
 )
 def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message):
     changed = {key: str(pictures / "my scans") if value == "{pictures}" else value for key, value in changed.items()}
     with pytest.raises(error, match=message):
         ranked("checkpoints/unet-simple", **changed)
+
+
+def test_sizes_that_no_record_tells_are_left_to_the_measurement(ranked, pictures):
+    with pytest.raises(StageError, match="none of the 4 candidates could be measured; .*sides are multiples of .*set `--size 32`"):
+        ranked("checkpoints/unet-simple", "random@resnet50", images=str(pictures / "my scans"), size=[33, 32])
 
 
 def test_the_target_is_named_after_the_folder(ranked, pictures):

@@ -19,7 +19,7 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.finished import CANDIDATES, PAGE, TEXT, finish, is_finished, request_of
-from medtransfer.rank.targets import open_target
+from medtransfer.rank.targets import check_sizes, open_target
 from medtransfer.records import write_text
 from medtransfer.records.finished import forget_finished, read_finished
 
@@ -119,6 +119,7 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
         if reuse and is_finished(out, request):
             log.info("rank: %d of %d candidates are measured already; reused", len(candidates), len(candidates))
             return None
+        check_sizes(target, candidates, params.rank.images is None)
         if (out / PAGE).exists() and not (request and read_finished(out, request)):
             log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)

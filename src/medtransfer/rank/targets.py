@@ -16,7 +16,8 @@ from medtransfer.indicators.registry import find_indicators
 from medtransfer.indicators.requirements import fits
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
-from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.rank.candidates import Candidate
+from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, CheckpointInfo, PreparedTarget
 from medtransfer.selectors.score_names import score_label
 
 log = logging.getLogger("medtransfer")
@@ -87,6 +88,27 @@ def check_images(target: PreparedTarget, split: str) -> None:
         raise InputError(
             f"expected images that vary in {target.folder}, but each of the {len(rows)} has one value only; look at them"
         )
+
+
+def check_sizes(target: PreparedTarget, candidates: Sequence[Candidate], prepared: bool) -> None:
+    """Refuse images of a size that no candidate takes, before any is loaded; the records of checkpoints say which they take.
+
+    Where a candidate's architecture is that of no checkpoint, or some candidates take the images, each is left to its measurement.
+
+    Args:
+        target: the images.
+        candidates: what is to be ranked.
+        prepared: as for `PreparedTarget.require_size`.
+
+    Raises:
+        InputError: no candidate takes them.
+    """
+    known = {one.architectures: CheckpointInfo.read(Path(one.file)) for one in candidates if one.kind == "checkpoint"}
+    if any(candidate.architectures not in known for candidate in candidates):
+        return
+    strictest = max(known.values(), key=lambda info: info.multiple)
+    if not any(target.fits(info.multiple) for info in known.values()):
+        target.require_size(strictest.multiple, strictest.encoder, prepared)  # raises
 
 
 def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str]:

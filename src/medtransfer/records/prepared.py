@@ -227,6 +227,11 @@ class PreparedTarget:
             _VERIFIED.add(state)
         return self
 
+    def fits(self, multiple: int) -> bool:
+        """Return whether both sides of the images are multiples of this many pixels."""
+        height, width = self.info.input
+        return not (height % multiple or width % multiple)
+
     def require_size(self, multiple: int, encoder: str, prepared: bool = True) -> None:
         """Check that an encoder accepts the size of the images.
 
@@ -238,9 +243,9 @@ class PreparedTarget:
         Raises:
             InputError: a side is not.
         """
-        height, width = self.info.input
-        if not (height % multiple or width % multiple):
+        if self.fits(multiple):
             return
+        height, width = self.info.input
         fitting = [max(1, round(side / multiple)) * multiple for side in (height, width)]
         size = f"--size {','.join(map(str, dict.fromkeys(fitting)))}"
         remedy = f"set `{size}`"
