@@ -1,4 +1,4 @@
-"""Clean exits on SIGTERM, and a context manager that defers SIGTERM and Ctrl-C."""
+"""Clean exits on SIGTERM, and context managers that keep its handler, and that defer SIGTERM and Ctrl-C."""
 
 import signal
 import sys
@@ -47,6 +47,17 @@ def _repeat(number: signal.Signals) -> None:
     if number == signal.SIGTERM:
         stop_on_sigterm()  # the first one has removed the handler
     signal.raise_signal(number)
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Set the handler of SIGTERM again after a block in which a library replaces it, as Ray does."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():  # None: not of Python
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""A study on a Ray cluster of two hosts, one of which dies: every cell is done once."""
+"""A study on a Ray cluster of two hosts, stopped once, and one of which dies: every cell is done once."""
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,20 +42,25 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def test_jobs_of_a_dead_host_are_retried(
+def test_a_stopped_grid_is_resumed_and_jobs_of_a_dead_host_are_retried(
     cluster: Any, study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     study()
     grid = command("--launcher", "ray", "--address", cluster.address)
-    grid.wait_for_cells(2)
+    grid.wait_for_cells(1)
+    grid.process.send_signal(signal.SIGTERM)
+    assert grid.end(143).endswith("stopped; what is finished is kept: run the same command again to resume\n")
+    grid = command("--launcher", "ray", "--address", cluster.address)
+    grid.wait_for_cells(3)
     cluster.remove_node(cluster.other, allow_graceful=False)
     output = grid.end()
     assert "8 cells and 3 other jobs on 2 ray workers" in output
     assert "8 cells done, 0 failed, 0 remaining" in output
     assert_each_once()
-    (run_of_grid,) = tracking.read_runs("grid")
+    (run_of_grid,) = tracking.read_runs("grid", status="FINISHED")
+    assert len(tracking.read_runs("grid", status="KILLED")) == 1
     assert (run_of_grid.metrics["cells_done"], run_of_grid.metrics["cells_remaining"]) == (8, 0)
 
 

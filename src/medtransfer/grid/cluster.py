@@ -4,6 +4,7 @@ All hosts need the working folder under the same path (a shared file system) and
 """
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.store_settings import store_settings
 from medtransfer.grid.worker import FAILED, Outcome, attempt
 from medtransfer.launchers import forget_launcher
+from medtransfer.signals import Stopped, sigterm_kept
 from medtransfer.tracking import require_shared_store
 
 AT_ONCE = 1000  # the most tasks submitted at once; Ray chooses where they run
@@ -50,7 +52,7 @@ class RayLauncher:
         if self.started:
             try:
                 _check_reachable(address)
-                with _environment({NICENESS: os.environ.get(NICENESS, "0"), **_settings()} if own else {}):
+                with sigterm_kept(), _environment({NICENESS: os.environ.get(NICENESS, "0"), **_settings()} if own else {}):
                     # without an address Ray would join whichever cluster was started last on this machine, and die with it
                     self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
             except Exception as error:  # sockets and Ray raise many types
@@ -115,8 +117,11 @@ class RayLauncher:
 
     def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Wait until at least one job has ended; yield every ended job and its outcome."""
-        ended, _ = self.ray.wait(list(self.jobs), num_returns=1)
-        more, _ = self.ray.wait(list(self.jobs), num_returns=len(self.jobs), timeout=0)
+        try:
+            ended, _ = self.ray.wait(list(self.jobs), num_returns=1)
+            more, _ = self.ray.wait(list(self.jobs), num_returns=len(self.jobs), timeout=0)
+        except SystemExit:  # Ray raises one of its own in place of what the handler of a signal raises
+            raise Stopped(128 + signal.SIGTERM) from None
         for reference in dict.fromkeys([*ended, *more]):
             job = self.jobs.pop(reference)
             try:
