@@ -130,6 +130,15 @@ def test_nothing_is_made_for_a_pretraining_that_cannot_begin(call, changed, mess
     assert not Path("data").exists()
 
 
+def test_an_epoch_that_a_pretraining_continued_from_the_command_line_lacks(workplace: Path, tiny_params):
+    study.pretrain(tiny_params(SHORT))
+    study.pretrain(tiny_params({**SHORT, "pretrain.origin": "continued", "pretrain.from": "simple"}))
+    params = tiny_params({"pretrain.epochs": 2, "pretrain.checkpoints": [1, 2]})  # which say nothing of the start
+    cell = study.planned_cells(params)[0]
+    with pytest.raises(InputError, match="of epoch 2 in .*unet-continued, but it holds the epochs 0, 1; name one of them"):
+        study.finetune(params, [replace(cell, origin="continued", epoch=2)])
+
+
 @pytest.mark.parametrize("call", [finetune, study.study, grid.run, forecast])
 def test_images_without_masks_are_not_fine_tuned_on(call, workplace: Path, tiny_params):
     Path("images").mkdir()

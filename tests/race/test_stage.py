@@ -226,7 +226,9 @@ def test_nobody_wins_who_learned_nothing(raced, inputs, tiny_params, monkeypatch
     race = ended(tiny_params(CHOSEN))
     nothing = replace(race, least=race.value(race.last, race.winner))
     assert race.learned and not nothing.learned and tables.summary(race)["learned"] and not tables.summary(nothing)["learned"]
-    first, *_, last = verdict(nothing)
+    first, *between, last = verdict(nothing)
+    assert not any("The winner" in line or "Not distinguished" in line for line in between)
+    assert {row["outcome"] for row in tables.heat_rows(nothing) if row["rung"] == len(race.heats)} == {"learned nothing"}
     assert first.startswith("Nobody wins, since no model of the last rung learned anything") and "finetune.lr" in last
     assert race.least == 0.0 and "wins: validation" in verdict(race)[0]
 

@@ -83,6 +83,12 @@ def needed_origin(section: Pretrain) -> str | None:
     return origin.of if isinstance(origin, SoupOrigin) else parent_origin(section)
 
 
+def has_start(section: Pretrain) -> bool:
+    """Return whether the section says what its origin continues from, or it continues from nothing."""
+    origin = section.origins[section.origin]
+    return not isinstance(origin, ContinuedOrigin) or (origin.start or section.start) is not None
+
+
 def check_chain(section: Pretrain, named: bool = False) -> None:
     """Check, before anything is loaded, what the section's origin continues from.
 

@@ -33,8 +33,9 @@ def _picture(race: Race) -> Markup:
 
 
 def _legend(race: Race) -> str:
+    best = "the winner" if race.learned else "the highest"
     return (
-        "One line per candidate, with the standard error over patients. Vermillion: the winner. Blue: not distinguished from it. "
+        f"One line per candidate, with the standard error over patients. Vermillion: {best}. Blue: not distinguished from it. "
         "Open marks: left the race there. Dashed: the last seat of the next rung. Squares: random weights."
     )
 

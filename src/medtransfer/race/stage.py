@@ -130,6 +130,8 @@ def _write(race: Race, params: Params) -> None:
     if read_finished(out, request) is None:
         from medtransfer.race import page
 
+        if (out / "race.json").exists():
+            log.info("race: this race replaces the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
         write_text(out / "race.md", text)

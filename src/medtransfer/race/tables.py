@@ -41,6 +41,8 @@ def by_score(race: Race, heat: Heat) -> list[int]:
 
 def outcome(race: Race, heat: Heat, index: int) -> str:
     """Say in a word or two what a rung decided about a candidate."""
+    if heat is race.last and not race.learned:
+        return "learned nothing"
     if heat is race.last:
         return "wins" if index == race.winner else "not distinguished" if index in race.rivals else "loses"
     if index in heat.stay:

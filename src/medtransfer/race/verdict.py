@@ -17,7 +17,7 @@ def verdict(race: Race) -> list[str]:
     """Return the verdict, a sentence or two per line: the winner, its rivals, the cost, and what to do next."""
     return [
         _headline(race),
-        _rivals(race),
+        *([_rivals(race)] if race.learned else []),
         _cost(race),
         *_room(race),
         *_pruned(race),
@@ -60,9 +60,11 @@ def _rivals(race: Race) -> str:
         seeds = "; how much one training differs from the next is not in this, with one seed" if len(race.seeds) == 1 else ""
         return f"By the validation patients it is better than all others of the last rung{seeds}."
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
-    return f"Not distinguished from it{why}: {listed(names)}. Who left an earlier rung was judged by a shorter schedule" + (
-        ", and one seed says nothing about others." if len(race.seeds) == 1 else "."
-    )
+    limits = [
+        *(["who left an earlier rung was judged by a shorter schedule"] if len(race.heats) > 1 else []),
+        *(["one seed says nothing about others"] if len(race.seeds) == 1 else []),
+    ]
+    return f"Not distinguished from it{why}: {listed(names)}{'; ' * bool(limits)}{', and '.join(limits)}."
 
 
 def _cost(race: Race) -> str:
@@ -121,14 +123,15 @@ def _held_out(race: Race) -> list[str]:
     if not race.held_out:
         return []
     return [
-        f"{race.target} has no validation samples: {percent(race.held_out)} of its training patients were held out, and the winner "
-        "was not trained on them."
+        f"{race.target} has no validation samples: {percent(race.held_out)} of its training patients were held out, and no "
+        "candidate was trained on them."
     ]
 
 
 def _models(race: Race) -> str:
     verb = "models are in" if len(race.models) > 1 else "model is in"
-    return f"The winner's {verb} {listed([str(folder) for folder in race.models])}: `{predict_command(race.models)}`."
+    owner = "The winner" if race.learned else race.entrants[race.winner].name
+    return f"{owner}'s {verb} {listed([str(folder) for folder in race.models])}: `{predict_command(race.models)}`."
 
 
 def _next(race: Race) -> str:

@@ -73,12 +73,14 @@ def find_missing(params: Params, targets: Iterable[str], checkpoints: Iterable[t
 
 def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
     """Return whether a checkpoint is missing and can be made from samples."""
-    from medtransfer.pretrain.start import source_of
+    from medtransfer.pretrain.start import has_start, source_of
 
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
     section = params.pretrain.model_copy(update={"origin": origin})
+    if any(folder.glob("epoch-*.json")) and not has_start(section):  # it was named on the command line of `pretrain`
+        find_checkpoint(folder, epoch or 0)  # raises
     if not (is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
         find_checkpoint(folder, epoch or 0)  # raises
     return True
