@@ -130,6 +130,13 @@ def test_nothing_is_made_for_a_pretraining_that_cannot_begin(call, changed, mess
     assert not Path("data").exists()
 
 
+def test_a_mode_that_starts_from_a_decoder_that_is_not_trained(workplace: Path, tiny_params):
+    params = tiny_params({"study.origins": ["simclr"]})
+    cell = replace(study.planned_cells(params)[0], epoch=1, mode="seg-enc-dec")
+    message = "a checkpoint with a decoder, but one of the origin simclr holds encoder, projection alone; take one of an origin"
+    refused(params, message, lambda params: study.finetune(params, [cell]))
+
+
 def test_an_epoch_that_a_pretraining_continued_from_the_command_line_lacks(workplace: Path, tiny_params):
     study.pretrain(tiny_params(SHORT))
     study.pretrain(tiny_params({**SHORT, "pretrain.origin": "continued", "pretrain.from": "simple"}))

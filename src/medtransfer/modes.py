@@ -4,7 +4,12 @@ To add a mode, add one line to `MODES`; tests/test_modes.py covers every entry. 
 parameters are validated against their names and robustness pools features where the encoder is frozen.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from medtransfer.errors import InputError
+
+DECODER = "decoder"  # name of the part of models and checkpoints
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Mode:
     @property
     def decoder_transferred(self) -> bool:
         """Whether the decoder starts from the checkpoint, too; so only for masks."""
-        return "decoder" in self.starts
+        return DECODER in self.starts
 
     @property
     def encoder_frozen(self) -> bool:
@@ -52,3 +57,20 @@ MODES = {
     "linear": Mode("a linear head is solved for on the encoder's features", frozenset({"decoder"}), solved=True),
     "fused": Mode("a fusion head is trained on the features of the encoder's sources", frozenset({"decoder"}), head="fused"),
 }
+
+
+def require_decoder(parts: Collection[str], checkpoint: str) -> None:
+    """Check that a checkpoint has the decoder that a mode starts from.
+
+    Args:
+        parts: names of the parts that it holds.
+        checkpoint: what it is called in the message.
+
+    Raises:
+        InputError: it has none.
+    """
+    if DECODER not in parts:
+        raise InputError(
+            f"expected a checkpoint with a decoder, but {checkpoint} holds {', '.join(parts)} alone; take one of an origin that "
+            "trains one, such as segmentation or conrec, or the mode full"
+        )

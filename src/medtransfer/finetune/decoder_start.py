@@ -7,10 +7,9 @@ from pathlib import Path
 
 from medtransfer.decoders.contract import Decoder
 from medtransfer.errors import InputError
+from medtransfer.modes import DECODER, require_decoder
 from medtransfer.records import CheckpointInfo
 from medtransfer.training.checkpoints import load_part
-
-PART = "decoder"
 
 
 def load_decoder(path: Path, info: CheckpointInfo, decoder: Decoder) -> None:
@@ -22,17 +21,14 @@ def load_decoder(path: Path, info: CheckpointInfo, decoder: Decoder) -> None:
         decoder: a decoder of the same layers, into which it is loaded.
 
     Raises:
-        InputError: the checkpoint has no decoder, or one of other layers, or its file is missing, broken or another one.
+        InputError: the checkpoint has no decoder (`require_decoder`), or one of other layers, or its file is missing, broken or
+            another one.
     """
-    if PART not in info.parts:
-        raise InputError(
-            f"expected a checkpoint with a decoder, but {path} holds {', '.join(info.parts)} alone; take one of an origin that "
-            "trains one, such as segmentation or conrec, or the mode full"
-        )
+    require_decoder(info.parts, str(path))
     output = next(name for name, module in decoder.named_modules() if module is decoder.tail[-1])
     stored, own = (
         {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{output}.")}
-        for tensors in (load_part(path, info, PART), decoder.state_dict())
+        for tensors in (load_part(path, info, DECODER), decoder.state_dict())
     )
     if {name: tensor.shape for name, tensor in stored.items()} != {name: tensor.shape for name, tensor in own.items()}:
         raise InputError(

@@ -18,6 +18,7 @@ from medtransfer.finetune.finished import cell_of, is_complete
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.targets import check_mode, check_samples, open_target
+from medtransfer.modes import MODES, require_decoder
 from medtransfer.progress import loading
 from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks.contract import Metric
@@ -127,6 +128,8 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
             checked[id(target)] = target
         target.require_size(info.multiple, info.encoder)
         check_mode(cell, target)
+        if MODES[cell.mode].decoder_transferred:
+            require_decoder(info.parts, str(path))
         full = cell_of(cell, protocol.key, target.info, info)
         tunings.append(FineTuning(full, section, protocol, target, path, info))
     return tunings

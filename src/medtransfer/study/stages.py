@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -17,6 +17,7 @@ from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.launchers import is_main_process, without_launcher
+from medtransfer.modes import MODES, require_decoder
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.study.cells import is_sample, is_trained, with_values
 from medtransfer.study.checks import check_cells, check_encoder, check_score, check_sizes
@@ -129,6 +130,7 @@ def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = F
     """Return what makes the missing inputs of cells; what can be refused before they are made is."""
     missing = missing_for_cells(params, cells)
     _check_pretrainings(params, missing)
+    _check_decoders(params, missing, cells)
     if missing.targets or missing.series:
         check_cells(params, cells)
 
@@ -189,6 +191,16 @@ def _check_pretrainings(params: Params, missing: Missing) -> None:
     for encoder, origin in missing.series:
         check_encoder(params, encoder, origin)
         check_chain(with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain)
+
+
+def _check_decoders(params: Params, missing: Missing, cells: Iterable[CellName]) -> None:
+    """Refuse cells that would start from the decoder of a pretraining that trains none."""
+    from medtransfer.pretrain.stage import kind_of
+
+    for cell in cells:
+        if MODES[cell.mode].decoder_transferred and (cell.encoder, cell.origin) in missing.series:
+            kind = kind_of(with_values(params, "pretrain", origin=cell.origin).pretrain)
+            require_decoder(kind.parts, f"one of the origin {cell.origin}")
 
 
 def _make(params: Params, missing: Missing, check: Callable[[], None] = lambda: None) -> None:
