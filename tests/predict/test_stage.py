@@ -240,6 +240,16 @@ def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(
     assert contents(tmp_path / "out") == expected
 
 
+def test_where_no_picture_can_be_predicted_the_first_fault_is_named(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    for path in pictures.iterdir():
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"^none of the 4 images can be predicted: .*0\.png.*; and 3 more$") as refused:
+        predict([make_model()], pictures)
+    assert "1.png" not in str(refused.value)
+
+
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> dict[str, threading.Event]:
     """Return what happens to each image, `read 0` or `written 0`; images are read and written slowly."""
@@ -489,7 +499,7 @@ def test_labels_of_masks_that_name_no_background_take_0_for_it() -> None:
 def test_proposed_labels_of_masks_give_an_unknown_value_a_class_that_no_value_has(labels: Any, proposed: str) -> None:
     """As BraTS does with 4; what the user has defined stays."""
     rule = _mask_rule(load_params([PARAMS], {"predict.labels": labels}).predict, ["necrosis", "oedema", "enhancing"])
-    with pytest.raises(InputError, match=f"got \\[4\\]; .* such as `labels: {proposed}`"):
+    with pytest.raises(InputError, match=f"got \\[4\\]; .* such as `--labels '{proposed}'`"):
         rule.number(RawMask(np.array([[0, 1], [2, 4]]), "labels", False), Path("case_seg.nii.gz"))
 
 

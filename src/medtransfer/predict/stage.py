@@ -29,7 +29,7 @@ from medtransfer.records import ImageRule, Prediction
 from medtransfer.wording import are, counted
 
 log = logging.getLogger("medtransfer")
-FAULTS = 10  # images that are named at most where some cannot be predicted
+FAULTS = 10  # images that are named at most where some cannot be predicted; where none can, one is
 
 
 def run(section: Predict, checkpoints: Path, prepared: Path, force: bool = False) -> str:
@@ -109,7 +109,7 @@ def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
         values = dict(enumerate(("background", *classes)))
     elif values and "background" not in values.values() and all(isinstance(value, int) and value for value in values):
         values = {0: "background", **values}
-    return replace(read_rule(values, classes, None, segments=True), assumed=section.labels is None)
+    return replace(read_rule(values, classes, None, segments=True), assumed=section.labels is None, from_command=True)
 
 
 def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: bool) -> tuple[list[Prediction], int]:
@@ -149,10 +149,13 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
         return [done[image.name] for image in images], len(finished)
     if len(images) == 1:
         raise InputError(faults[0])
-    rest = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
+    most = FAULTS if done else 1
+    named = "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if len(faults) > most else "")
+    if not done:
+        raise InputError(f"none of the {len(images)} images can be predicted: {named}")
     raise InputError(
         f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
-        f"these, and run the same command again, which then writes the tables, too: {'; '.join(faults[:FAULTS])}{rest}"
+        f"these, and run the same command again, which then writes the tables, too: {named}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import reprlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ class MaskRule:
         threshold: lowest raw value of the only class; None to use the table.
         segments: class number of each label of a segment, in DICOM segmentations.
         classes: names of the non-background classes, for messages.
+        from_command: whether `labels` is an option of the command line, not one of a reader, for messages.
         assumed: whether nobody has said what the values mean, so that a message may propose another table.
         notes: kinds of notes that were logged already.
     """
@@ -40,6 +42,7 @@ class MaskRule:
     threshold: float | None
     segments: Mapping[str, int] = field(default_factory=dict)
     classes: Sequence[str] = field(default=(), compare=False)
+    from_command: bool = field(default=False, compare=False)
     assumed: bool = field(default=False, compare=False)
     notes: set[str] = field(default_factory=set, compare=False)
 
@@ -90,9 +93,9 @@ class MaskRule:
         table = self.table if self.table is not None else next((rule for rule in rules if rule.keys() >= set(values)), rules[-1])
         if unknown := [value for value in values if value not in table]:
             meaning = "" if raw.meaning == "labels" else f"the {raw.meaning} "
-            remedy = f"define them with the option `labels`{self._such_as([*values, *sorted(self.ignored)])}" + (
-                ", or split them with `threshold`" if self.table is None else ""
-            )
+            option = "--labels" if self.from_command else "the option `labels`"
+            threshold = ", or split them with `threshold`" if self.table is None and not self.from_command else ""
+            remedy = f"define them with {option}{self._such_as([*values, *sorted(self.ignored)])}{threshold}"
             raise InputError(
                 f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; "
                 f"{describe_values(values)}; {remedy}"
@@ -109,7 +112,7 @@ class MaskRule:
             value: names.get(number, "ignore")
             for value, number in (self.table or {}).items() if value in values or not self.assumed
         }  # fmt: skip
-        return such_as(values, self.classes, known | dict.fromkeys(self.ignored, "ignore"))
+        return such_as(values, self.classes, known | dict.fromkeys(self.ignored, "ignore"), self.from_command)
 
     def _note_lossy(self, values: Sequence[int], path: Path) -> None:
         if "lossy" not in self.notes and not set(values) <= {0, 255}:
@@ -126,13 +129,14 @@ def describe_values(values: Sequence[float]) -> str:
     return f"it has the values {shown} (other masks were not looked at)"
 
 
-def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int, str]) -> str:
+def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int, str], from_command: bool = False) -> str:
     """Return an example of the option `labels`, with a comma before it; nothing where there are too many values to be labels.
 
     Args:
         values: raw values of a mask.
         classes: names of the non-background classes, which unknown values take one after the other; further ones are ignored.
         known: names of the values that have one.
+        from_command: whether it is an option of the command line, not one of a reader.
     """
     if not classes or len(values) > MOST_SHOWN:
         return ""
@@ -141,7 +145,8 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
     free = iter([name for name in classes if name not in names.values()])
     table = {value: names[value] if value in names else next(free, "ignore") for value in sorted({*values, *known})}
     pairs = ", ".join(f"{value:g}: {name}" for value, name in table.items())
-    return f", such as `labels: {{{pairs}}}` (each value a class, `background` or `ignore`)"
+    example = f"--labels {shlex.quote(f'{{{pairs}}}')}" if from_command else f"labels: {{{pairs}}}"
+    return f", such as `{example}` (each value a class, `background` or `ignore`)"
 
 
 def read_rule(
