@@ -88,12 +88,15 @@ class StudyProgress:
 
     def summary(self) -> str:
         """Return one line of counts with the estimated end of the study."""
+        return f"{self.counts()}; {self._end()}" if sum(self.left.values()) else self.counts()
+
+    def counts(self) -> str:
+        """Return one line of counts."""
         metrics = self.metrics()
         done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
         text = f"{counted(done, 'cell')} done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
-        text += f", and {counted(others, 'other job')}" if others else ""
-        return f"{text}; {self._end()}" if sum(self.left.values()) else text
+        return text + (f", and {counted(others, 'other job')}" if others else "")
 
     def _brief(self) -> str:
         """Return the estimated end, then the counts, for a line that may be cut off."""

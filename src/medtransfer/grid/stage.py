@@ -12,6 +12,7 @@ from medtransfer.environment import require_device
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
+from medtransfer.grid.input_folders import check_folders
 from medtransfer.grid.jobs import Job, check_inputs, is_left_out, plan, warn_of_refusals
 from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher, LauncherKind
@@ -38,7 +39,7 @@ def run(params: Params) -> str:
 
     Raises:
         InputError: a launcher started the grid several times, a pretraining takes several machines, an encoder does not take an
-            argument, this machine lacks the device, or no fine-tuning can be done as the params say.
+            argument, this machine lacks the device or all images, or no fine-tuning can be done as the params say.
         StageError: some jobs failed; the others are done.
     """
     jobs, reused = _look_up(params)
@@ -91,9 +92,10 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
         )
 
 
-def _check_devices(params: Params, to_do: Sequence[Job]) -> None:
-    """Check that this machine has the device that its jobs ask for."""
+def _check_machine(params: Params, to_do: Sequence[Job]) -> None:
+    """Check that this machine has the images and the device of its jobs; what others have, such as a cluster's, is not known."""
     if LAUNCHERS[params.grid.launcher].here:
+        check_folders(params, to_do)
         for kind in dict.fromkeys(job.kind for job in to_do if job.needs_gpu(params)):
             section = getattr(params, kind)
             require_device(section.accelerator, section.precision)
@@ -110,7 +112,7 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
     to_do = [job for job in jobs if job not in reused]
     _check_machines(params, to_do)
     check_inputs(params, jobs, to_do)
-    _check_devices(params, to_do)
+    _check_machine(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
     earlier = read_earlier(params, to_do) if kind.here else {}
@@ -139,7 +141,7 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
                 progress.close()
             summary = progress.summary()
             if failed:
-                raise StageError(_failure(failed, untried, summary))
+                raise StageError(_failure(failed, untried, progress.counts()))
     finally:
         launcher.close()
     return summary
@@ -167,9 +169,9 @@ def _work_in_turn(
     return failed, work([job for job in jobs if job not in first], launcher, retries, progress, done, failed, left_out)
 
 
-def _failure(failed: dict[Runnable, str], untried: list[Runnable], summary: str) -> str:
+def _failure(failed: dict[Runnable, str], untried: list[Runnable], counts: str) -> str:
     first, reason = next(iter(failed.items()))
     tried = "was" if len(untried) == 1 else "were"
     after = f", and {counted(len(untried), 'job')} that needed what failed {tried} not tried" if untried else ""
     lost = counted(len(failed), "job")
-    return f"{lost} failed{after}; the first, {first.name}: {reason} — {summary}; run the same command again to resume"
+    return f"{lost} failed{after}; the first, {first.name}: {reason} — {counts}; mend what failed, and run the same command again"
