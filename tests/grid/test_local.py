@@ -120,7 +120,9 @@ def test_temporary_errors_are_retried_and_failures_named(scripted: Callable, tin
     flaky, bad = "finetune e000 full s7 · unet-simple → sample", "finetune e000 full s8 · unet-simple → sample"
     launcher, summary = scripted(tiny_params(), {flaky: [RETRY, RETRY], bad: [FAILED]})
     assert (launcher.submitted.count(flaky), launcher.submitted.count(bad)) == (3, 1)
-    assert summary.startswith(f"1 job failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; mend what failed, and run the same")
+    assert summary.startswith(
+        f"1 job failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; mend what failed, and run the same"
+    )
     assert tracking.read_runs("grid") == [] and len(tracking.read_runs("grid", status="FAILED")) == 1
 
 

@@ -43,7 +43,13 @@ def test_what_is_no_number_above_zero_is_refused(words: tuple[str, ...], workpla
 
 
 def test_a_study_is_written_for_dvc(workplace: Path) -> None:
-    assert call("hidy-small", "--write", "params.yaml") == "wrote params.yaml\nNext: dvc repro report\n"
+    assert call("hidy-small", "--write", "params.yaml") == "wrote params.yaml\nNext: medtransfer init ., then dvc repro report\n"
     with pytest.raises(InputError, match="expected no file at params.yaml"):
         call("hidy-small", "--write", "params.yaml")
     call("hidy-small", "--write", "params.yaml", "--force")
+    for folder, following in ((".", "dvc repro report"), ("my study", "cd 'my study' && dvc repro report")):
+        Path(folder).mkdir(exist_ok=True)
+        Path(folder, "dvc.yaml").touch()
+        written = call("hidy-small", "--write", f"{folder}/params.yaml", "--force")
+        assert written.splitlines()[1] == f"Next: {following}"
+    assert "Next: medtransfer grid --params other.yaml; for `dvc repro`" in call("hidy-small", "--write", "other.yaml")

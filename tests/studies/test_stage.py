@@ -175,7 +175,7 @@ def test_a_wrong_template_of_printed_tables_is_named() -> None:
 
 def test_a_part_is_written_as_params_and_is_the_study(workplace: Path) -> None:
     said = write_params(load_study("truong-small/fused"), Path("params.yaml"), False)
-    assert said == "wrote params.yaml\nNext: dvc repro report"
+    assert said == "wrote params.yaml\nNext: medtransfer init ., then dvc repro report"
     written, params = load(), load_study("truong-small/fused").parts[0].params
     assert written.study == params.study and written.finetune.lr == params.finetune.lr
     assert (written.finetune.target, written.finetune.encoder, written.finetune.origin) == ("opacity", "dvme", "three")

@@ -10,6 +10,7 @@ from pathlib import Path
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
 from medtransfer.errors import InputError
 from medtransfer.records.weights_file import PICKLES, check_weights_file
+from medtransfer.wording import counted
 
 ENDINGS = (".safetensors", *PICKLES)
 
@@ -45,18 +46,22 @@ def name_unwatched(section: Pretrain, files: Iterable[Path]) -> None:
         )  # fmt: skip
 
 
-def list_weights(section: Pretrain) -> dict[int, Path]:
+def list_weights(section: Pretrain, *, note: bool = False) -> dict[int, Path]:
     """Return the weights files of the section's origin by epoch, ascending.
+
+    Args:
+        section: validated params.
+        note: whether to log that files of a series have no epoch in their names.
 
     Raises:
         InputError: a series has no files, none whose name has an epoch, or two of one epoch.
     """
     entry = section.origins[section.origin]
     assert isinstance(entry, FileOrigin | SeriesOrigin)
-    return entry.files if isinstance(entry, FileOrigin) else _list_series(entry, f"pretrain.origins.{section.origin}")
+    return entry.files if isinstance(entry, FileOrigin) else _list_series(entry, f"pretrain.origins.{section.origin}", note)
 
 
-def _list_series(entry: SeriesOrigin, key: str) -> dict[int, Path]:
+def _list_series(entry: SeriesOrigin, key: str, note: bool) -> dict[int, Path]:
     folder, files = _list_files(entry.weights, key)
     names = {file: file.relative_to(folder).as_posix() for file in files}
     matches = {file: match for file, name in names.items() if (match := re.search(entry.epoch, name))}
@@ -73,8 +78,8 @@ def _list_series(entry: SeriesOrigin, key: str) -> dict[int, Path]:
                 f"expected one file per epoch in {entry.weights}, but {names[other]} and {names[file]} both have {match[1]}; make "
                 f"{key}.weights a glob or {key}.epoch an expression that only one of them matches"
             )
-    if others := [names[file] for file in files if file not in matches]:
-        log.info("pretrain: %d files of %s have no epoch by %r and are left out, such as %s", len(others), entry.weights,
+    if note and (others := [names[file] for file in files if file not in matches]):
+        log.info("pretrain: without %s of %s that has no epoch by %s, such as %s", counted(len(others), "file"), entry.weights,
                  entry.epoch, others[0])  # fmt: skip
     return dict(sorted(epochs.items()))
 

@@ -14,12 +14,13 @@ IMPORTS = {  # by kind of candidate
     "fused": "give pretrain.encoders an entry {build: fused} and pretrain.origins one of the kind `fused` with the checkpoints",
     "random": "epoch 0 of every folder of checkpoints has random weights, as checkpoints/<encoder>-<origin>/epoch-000.safetensors",
 }
-THEN = ", then run `medtransfer pretrain` (docs/how-to/weights.md)"
+PAGES = {"fused": "fuse.md"}  # of docs/how-to; of other kinds weights.md
 
 
 def how_to_import(kind: str) -> str:
     """Return what a user does to make a checkpoint of a candidate of a kind of IMPORTS."""
-    return IMPORTS[kind] + ("" if kind == "random" else THEN)
+    page = PAGES.get(kind, "weights.md")
+    return IMPORTS[kind] + ("" if kind == "random" else f", then run `medtransfer pretrain` (docs/how-to/{page})")
 
 
 def timm_snippet(name: str) -> str:

@@ -1,5 +1,6 @@
 """Write the params of a study as one file, for `dvc repro`, `mlflow run` and single commands."""
 
+import shlex
 from pathlib import Path
 
 import yaml
@@ -37,4 +38,17 @@ def write_params(chosen: StudyFile, file: Path, force: bool) -> str:
     params = with_defaults_of_study(of_study(part.params, part.params.study.targets, part.params.study.origins))
     text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text(file, f"# The study {name}: {chosen.about.what}\n{text}")
-    return f"wrote {file}\nNext: dvc repro report"
+    return f"wrote {file}\nNext: {_next(file)}"
+
+
+def _next(file: Path) -> str:
+    """Return what to do with a written file; DVC reads only the params.yaml beside its dvc.yaml."""
+    if file.name != "params.yaml":
+        return f"medtransfer grid --params {shlex.quote(str(file))}; for `dvc repro` write it as the params.yaml of a project"
+    folder = shlex.quote(str(file.parent))
+    enter = "" if file.parent == Path() else f"cd {folder} && "
+    return (
+        f"{enter}dvc repro report"
+        if (file.parent / "dvc.yaml").exists()
+        else f"medtransfer init {folder}, then {enter}dvc repro report"
+    )

@@ -28,7 +28,7 @@ class WeightsFile:
         entry = section.origins[section.origin]
         assert isinstance(entry, ImportedOrigin)
         weights = WeightsImport(
-            kind=self.kind, files=list_weights(section), source=entry.source, pickle=entry.pickle,
+            kind=self.kind, files=list_weights(section, note=True), source=entry.source, pickle=entry.pickle,
             allow_partial=entry.allow_partial, prefix=entry.prefix, without_head=MULTILABEL.get(entry.source, ""),
             contract=entry.input.model_dump(mode="json") if entry.input else None,
         )  # fmt: skip
