@@ -11,6 +11,7 @@ def flags() -> dict[str, object]:
     return {
         "conv": cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32, "benchmark": cudnn.benchmark,
         "deterministic": cudnn.deterministic, "algorithms": torch.are_deterministic_algorithms_enabled(),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,
     }  # fmt: skip
 
 
@@ -24,11 +25,21 @@ def test_a_stage_sets_its_flags_and_restores_those_before(tf32, reproducible, mo
         with pytest.raises(KeyError), arithmetic(torch.device("cuda"), tf32=tf32, reproducible=reproducible):
             assert flags() == {
                 "conv": tf32, "matmul": tf32, "benchmark": not reproducible, "deterministic": reproducible,
-                "algorithms": reproducible,
+                "algorithms": reproducible, "fill": False,
             }  # fmt: skip
             raise KeyError
         assert flags() == outer
     assert flags() == before
+
+
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_new_tensors_are_not_filled_before_they_are_written(reproducible):
+    """PyTorch fills them with NaN by default where algorithms are deterministic, on a CPU, too."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    with arithmetic(torch.device("cuda"), tf32=False, reproducible=reproducible):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            torch.empty(1000)
+    assert not [event for event in profile.events() if event.name == "aten::fill_"]
 
 
 def test_a_cpu_has_no_flags():

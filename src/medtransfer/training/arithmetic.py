@@ -7,8 +7,11 @@ defaults or on the stage before. A CPU has neither choice: its products are floa
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+
+FILL: Any = torch.utils.deterministic  # whose flag mypy does not see
 
 
 @contextmanager
@@ -26,15 +29,17 @@ def arithmetic(device: torch.device, *, tf32: bool, reproducible: bool) -> Itera
     if device.type != "cuda":
         yield
         return
-    products = torch.get_float32_matmul_precision()
+    products, filled = torch.get_float32_matmul_precision(), FILL.fill_uninitialized_memory
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if reproducible:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.use_deterministic_algorithms(reproducible, warn_only=True)
+    FILL.fill_uninitialized_memory = False  # else every new tensor is filled with NaN first, a kernel each
     try:
         with torch.backends.cudnn.flags(enabled=True, benchmark=not reproducible, deterministic=reproducible, allow_tf32=tf32):
             yield
     finally:
+        FILL.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
         torch.set_float32_matmul_precision(products)
