@@ -150,6 +150,12 @@ def test_what_is_no_name_at_all_is_named_once() -> None:
     assert "study.targets names the target 'sampel' (did you mean sample?), known are" in several
 
 
+def test_a_name_that_is_a_number_keeps_no_mistake_from_being_named() -> None:
+    text = message({"pretrain.encoders": {7: {"build": "unet"}}, "finetune.encoder": "unett"})
+    assert "pretrain.encoders.7: must be a text (got 7)" in text
+    assert "names the encoder 'unett' (did you mean unet?), known are" in text
+
+
 def test_a_file_that_defines_an_unknown_name_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.yaml").write_text("prepare: [")

@@ -130,11 +130,25 @@ def test_nothing_is_made_for_a_pretraining_that_cannot_begin(call, changed, mess
     assert not Path("data").exists()
 
 
+def test_a_parent_that_nobody_makes_is_named_before_samples_are_made(workplace: Path, tiny_params):
+    params = tiny_params({"study.origins": ["continued"], "pretrain.from": "simple@1"})
+    refused(params, "expected a finished pretraining in .*unet-simple to continue from", finetune)
+    assert not Path("data").exists()
+
+
+def test_a_parent_that_the_same_command_makes_may_be_named_by_its_folder(workplace: Path, tiny_params):
+    params = tiny_params({**SHORT, "pretrain.from": "checkpoints/unet-simple", "pretrain.out": "checkpoints"})
+    cell = replace(study.planned_cells(params)[0], epoch=1)
+    study.finetune(params, [cell, replace(cell, origin="continued")])
+    assert Path("checkpoints/unet-continued/epoch-001.json").exists()
+
+
 def test_a_mode_that_starts_from_a_decoder_that_is_not_trained(workplace: Path, tiny_params):
     params = tiny_params({"study.origins": ["simclr"]})
     cell = replace(study.planned_cells(params)[0], epoch=1, mode="seg-enc-dec")
     message = "a checkpoint with a decoder, but one of the origin simclr holds encoder, projection alone; take one of an origin"
     refused(params, message, lambda params: study.finetune(params, [cell]))
+    assert not Path("data").exists()
 
 
 def test_an_epoch_that_a_pretraining_continued_from_the_command_line_lacks(workplace: Path, tiny_params):

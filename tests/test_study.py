@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medtransfer import study
+from medtransfer import study, tracking
 from medtransfer.analysis.described import Described
 from medtransfer.config import load_params
+from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.signals import Stopped, stop_on_sigterm
@@ -214,3 +215,23 @@ def test_a_stop_reaches_the_pretraining_apart(workplace: Path, tiny_params, monk
     finally:
         signal.signal(signal.SIGTERM, before)
     assert Path("closed").exists()
+
+
+def test_a_target_is_prepared_where_its_settings_are_those_of_the_params(workplace: Path, tiny_params):
+    params = tiny_params()
+    assert not study.is_prepared(params, "sample")
+    study.prepare(params)
+    assert study.is_prepared(params, "sample")
+    assert not study.is_prepared(tiny_params({"prepare.targets.sample.size": [48, 48]}), "sample")
+
+
+def test_a_look_at_a_target_does_not_write_its_definition(workplace: Path, tiny_params):
+    params = tiny_params()
+    study.prepare(params, keep_definition=True)
+    path = Path(params.prepare.out) / "sample" / DEFINITION
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    with tracking.looking_up():
+        study.prepare(params)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+    study.prepare(params)
+    assert path.stat().st_ino != before[1]

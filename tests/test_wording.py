@@ -2,7 +2,7 @@
 
 import pytest
 
-from medtransfer.wording import are, counted, duration
+from medtransfer.wording import are, counted, did_you_mean, duration
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,8 @@ def test_one_thing_is_singular(number: int, things: str, sentence: str) -> None:
 )  # fmt: skip
 def test_a_time_has_two_digits_or_so(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_similar_names_are_suggested_the_closest_first() -> None:
+    assert did_you_mean("dicee", ["ce", "dice-ce", "dice", 7]) == " (did you mean dice or dice-ce?)"
+    assert did_you_mean("nowhere", ["dice", "ce"]) == ""

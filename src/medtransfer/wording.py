@@ -22,9 +22,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+def did_you_mean(name: str, known: Iterable[object], most: int = 3) -> str:
     """Return a clause in brackets on the known names that one is most like, the closest first; empty if it is like none."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), most)
+    close = get_close_matches(name, list(map(str, known)), most)
     return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -85,6 +85,7 @@ def test_a_series_becomes_one_pretraining(workplace, tiny_params, caplog):
         encoder = build_encoder("resnet50", **TINY)
         initialise(encoder, 100 + epoch)
         save_file({f"backbone.{name}": tensor for name, tensor in encoder.state_dict().items()}, f"theirs/ep{epoch}.safetensors")
+    Path("theirs/last.safetensors").touch()
     params = tiny_params({
         "pretrain.encoder": "resnet50", "pretrain.encoders.resnet50": {"build": "resnet50", **TINY}, "pretrain.origin": "theirs",
         "pretrain.source_root": "nowhere",
@@ -100,6 +101,7 @@ def test_a_series_becomes_one_pretraining(workplace, tiny_params, caplog):
         assert infos[epoch].lineage[-1].startswith(f"ep{epoch}.safetensors ")
         assert infos[epoch].loaded == {"matched": 85, "total": 85}
     assert caplog.text.count("85 of 85 encoder tensors matched") == 6
+    assert caplog.text.count(r"left out of theirs: 1 file without an epoch by ep(\d+), such as last.safetensors") == 1
     (run,) = tracking.read_runs("pretrain")
     assert run.params["weights_matched"] == " ".join(["85"] * 6)
     study.pretrain(params)  # is reused

@@ -16,7 +16,7 @@ import medtransfer
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.race import public, tables
+from medtransfer.race import page, public, stage, tables
 from medtransfer.race.stage import race as ended
 from medtransfer.race.stage import run
 from medtransfer.race.verdict import verdict
@@ -80,11 +80,11 @@ def test_rungs_of_one_and_four_epochs(raced, inputs):
         assert [float(row["validation"]) for row in rung] == sorted((float(row["validation"]) for row in rung), reverse=True)
     assert {row["candidate"] for row in last} == {row["candidate"] for row in first if row["outcome"].startswith("stays")}
     assert winner["name"] == last[0]["candidate"] and last[0]["outcome"] == "wins" and f"{winner['name']} wins" in raced
-    page = (inputs / "race/race.html").read_text()
-    assert "<svg" in page and all(row["candidate"] in page for row in table)
+    html = (inputs / "race/race.html").read_text()
+    assert "<svg" in html and all(row["candidate"] in html for row in table)
     model = f"race/winner/sample/{winner['encoder']}-{winner['origin']}/e{winner['epoch']:03d}-full-s7"
     command = f"medtransfer predict --model {model} --images FOLDER"
-    assert command in raced and command in page and (inputs / model / "model.json").is_file()
+    assert command in raced and command in html and (inputs / model / "model.json").is_file()
 
 
 def test_every_value_is_that_of_validation_patients(raced, inputs):
@@ -228,9 +228,32 @@ def test_nobody_wins_who_learned_nothing(raced, inputs, tiny_params, monkeypatch
     assert race.learned and not nothing.learned and tables.summary(race)["learned"] and not tables.summary(nothing)["learned"]
     first, *between, last = verdict(nothing)
     assert not any("The winner" in line or "Not distinguished" in line for line in between)
+    assert any(line.startswith(f"{race.entrants[race.winner].name}'s model is in") for line in between)
     assert {row["outcome"] for row in tables.heat_rows(nothing) if row["rung"] == len(race.heats)} == {"learned nothing"}
+    assert "Vermillion: the winner" in page.render(race) and "Vermillion: the highest" in page.render(nothing)
     assert first.startswith("Nobody wins, since no model of the last rung learned anything") and "finetune.lr" in last
     assert race.least == 0.0 and "wins: validation" in verdict(race)[0]
+
+
+def test_another_race_in_the_same_folder_is_named_before_it_is_replaced(raced, inputs, workplace, tiny_params, monkeypatch, caplog):
+    caplog.set_level("INFO", "medtransfer")
+    params = tiny_params(CHOSEN)
+    monkeypatch.chdir(inputs)
+    race = ended(params)
+    monkeypatch.chdir(workplace)
+    for changed, times in ((race, 0), (race, 0), (replace(race, budget=99), 1), (replace(race, budget=99), 1)):
+        stage._write(changed, params)
+        assert caplog.text.count("race: this race replaces the earlier one in race; --out writes to another folder") == times
+
+
+def test_a_race_of_one_rung_tells_of_no_earlier_one(raced, inputs, tiny_params, monkeypatch):
+    monkeypatch.chdir(inputs)
+    race = ended(tiny_params(CHOSEN))
+    heat = replace(race.heats[0], stay=tables.by_score(race, race.heats[0]))
+    single = replace(race, heats=[heat], confidence=0.9999)
+    assert single.rivals and "Not distinguished from it" in verdict(single)[1]
+    assert not any("earlier rung" in line for line in verdict(single))
+    assert "no candidate was trained on them" in " ".join(verdict(single))
 
 
 @pytest.mark.parametrize(

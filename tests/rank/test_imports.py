@@ -1,11 +1,21 @@
 """What makes a timm model a candidate of `race`: params that load."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from medtransfer.rank import imports
 from medtransfer.working_folder import load
+
+
+@pytest.mark.parametrize("kind", sorted(imports.IMPORTS))
+def test_the_page_on_an_import_tells_of_its_kind(kind: str) -> None:
+    pages = re.findall(r"docs/how-to/\w+\.md", text := imports.how_to_import(kind))
+    origin = re.search(r"of the kind `(\w+)`", text)
+    assert len(pages) == (origin is not None)
+    for page in pages if origin else ():
+        assert f"kind: {origin[1]}" in (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

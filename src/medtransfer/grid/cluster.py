@@ -55,6 +55,8 @@ class RayLauncher:
                 with sigterm_kept(), _environment({NICENESS: os.environ.get(NICENESS, "0"), **_settings()} if own else {}):
                     # without an address Ray would join whichever cluster was started last on this machine, and die with it
                     self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+            except SystemExit:  # of Ray's own handler
+                raise Stopped(128 + signal.SIGTERM) from None
             except Exception as error:  # sockets and Ray raise many types
                 reason = " ".join(str(error).split())[:300]
                 if address is None:

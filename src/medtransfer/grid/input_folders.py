@@ -15,45 +15,46 @@ log = logging.getLogger("medtransfer")
 
 
 def check_folders(params: Params, to_do: Sequence[Job]) -> None:
-    """Refuse a study if no fine-tuning has the images that it needs; where some have, a warning names the folders that are missing.
+    """Refuse a study none of whose results has the images that it needs; where some have, a warning names the missing folders.
+
+    The results are fine-tunings or, of a study without them, scores.
 
     Args:
         params: params of the jobs.
         to_do: jobs that are not finished, each after those that it needs.
 
     Raises:
-        InputError: the datasets or the source images of all fine-tunings are missing.
+        InputError: the datasets or the source images of all results are missing.
     """
-    missing = {job: root for job in to_do if (root := _root(params, job)) and not root.exists()}
+    made = {(Path(params.prepare.out) / job.target).resolve() for job in to_do if job.kind == "prepare"}
+    missing = {
+        job: source for job in to_do
+        if (source := _source(params, job)) and not source[1].exists() and source[1].resolve() not in made
+    }  # fmt: skip
     lost = set(missing)
     for job in to_do:
         if job.needs & lost:
             lost.add(job)
-    cells = [job for job in to_do if job.cell]
-    names = dict.fromkeys(f"{_what(params, job)} ({root})" for job, root in missing.items())
+    results = [job for job in to_do if job.cell] or [job for job in to_do if job.kind == "score"]
+    names = dict.fromkeys(f"{name} ({root})" for name, root in missing.values())
     folders = f"{are(len(names), 'folder')} missing: {', '.join(names)}"
-    if cells and lost.issuperset(cells):
+    if results and lost.issuperset(results):
         raise InputError(
             f"expected the images of the study, but {folders}; put them in place (docs/how-to/real-data.md), or correct "
             "prepare.targets and pretrain.source_root"
         )
     if missing:
-        log.warning("grid: %s; %s cannot be done", folders, counted(sum(job in lost for job in cells), "fine-tuning"))
+        what = "fine-tuning" if results and results[0].cell else "scoring"
+        log.warning("grid: %s; %s cannot be done", folders, counted(sum(job in lost for job in results), what))
 
 
-def _root(params: Params, job: Job) -> Path | None:
-    """Return the folder of images that a job reads; None if it reads none, or `medtransfer samples` or another job makes it."""
+def _source(params: Params, job: Job) -> tuple[str, Path] | None:
+    """Return name and folder of the images that a job reads; None if it reads none, or `medtransfer samples` makes them."""
     if job.kind == "prepare":
-        root = Path(params.prepare.targets[job.target].root)
+        name, root = f"target {job.target}", Path(params.prepare.targets[job.target].root)
     elif job.kind == "pretrain" and study.is_trained(params, job.origin):
-        root = source_of(study.with_values(params, "pretrain", encoder=job.encoder, origin=job.origin).pretrain)[1]
+        source, root = source_of(study.with_values(params, "pretrain", encoder=job.encoder, origin=job.origin).pretrain)
+        name = f"source {source}"
     else:
         return None
-    made = study.is_sample(params, root) or any(Path(params.prepare.out) / name == root for name in params.prepare.targets)
-    return None if made else root
-
-
-def _what(params: Params, job: Job) -> str:
-    if job.kind == "prepare":
-        return f"target {job.target}"
-    return f"source {source_of(study.with_values(params, 'pretrain', origin=job.origin).pretrain)[0]}"
+    return None if study.is_sample(params, root) else (name, root)

@@ -86,10 +86,10 @@ def prepare(
     if reader not in READERS:
         similar = did_you_mean(reader, READERS)
         raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}{similar}; correct it")
-    settings = _plain({
-        "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
-        "allow_duplicates": allow_duplicates, "options": options,
-    })  # fmt: skip
+    settings = settings_of(
+        reader=reader, size=size, subset=subset, split=split, validation=validation, allow_duplicates=allow_duplicates,
+        options=options,
+    )  # fmt: skip
     scan = READERS[reader](root, size, options)
     check_counts(scan, subset, root)
     drawn = assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
@@ -98,7 +98,7 @@ def prepare(
     with exclusive(folder):
         if not force and _is_current(folder, files, settings, sources, scan):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
-            if definition is not None:
+            if definition is not None and not tracking.is_looking_up():
                 with atomic_path(folder / DEFINITION) as partial:
                     partial.write_text(definition, encoding="utf-8")
             return PreparedTarget.open(folder)
@@ -160,6 +160,20 @@ def check_counts(scan: Scan, subset: bool, root: Path) -> None:
             raise InputError(
                 f"{message} ({expected - count} fewer); complete the dataset, or set `subset: true` if that is intended"
             )
+
+
+def settings_of(
+    *, reader: str, size: Size, subset: bool, split: Rule, validation: float, allow_duplicates: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:  # fmt: skip
+    """Return the settings of a target as its record has them; for the arguments see `prepare`.
+
+    Raises:
+        InputError: they hold other than plain values.
+    """
+    return _plain({
+        "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
+        "allow_duplicates": allow_duplicates, "options": options,
+    })  # fmt: skip
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

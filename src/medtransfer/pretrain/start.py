@@ -105,6 +105,17 @@ def check_chain(section: Pretrain, named: bool = False) -> None:
             f"expected an --origin of the kind continued for --from, one of {', '.join(others) or 'none'}, but {section.origin} is "
             f"of the kind {section.origins[section.origin].kind}; name one, or define it in pretrain.origins"
         )
+    root = check_parents(section)
+    if _continues(root):
+        find_start(root)
+
+
+def check_parents(section: Pretrain) -> Pretrain:
+    """Follow the origins that the section's origin continues from; return the section of the first, which continues from none.
+
+    Raises:
+        InputError: origins continue from each other in a circle, or one does not say from what.
+    """
     seen = [section.origin]
     while (parent := parent_origin(section)) is not None:
         if parent in seen:
@@ -114,8 +125,7 @@ def check_chain(section: Pretrain, named: bool = False) -> None:
             )
         seen.append(parent)
         section = section.model_copy(update={"origin": parent})
-    if _continues(section):
-        find_start(section)
+    return section
 
 
 def find_start(section: Pretrain) -> Start | None:

@@ -79,7 +79,7 @@ def _list_series(entry: SeriesOrigin, key: str, note: bool) -> dict[int, Path]:
                 f"{key}.weights a glob or {key}.epoch an expression that only one of them matches"
             )
     if note and (others := [names[file] for file in files if file not in matches]):
-        log.info("pretrain: without %s of %s that has no epoch by %s, such as %s", counted(len(others), "file"), entry.weights,
+        log.info("pretrain: left out of %s: %s without an epoch by %s, such as %s", entry.weights, counted(len(others), "file"),
                  entry.epoch, others[0])  # fmt: skip
     return dict(sorted(epochs.items()))
 

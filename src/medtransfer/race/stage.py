@@ -1,10 +1,12 @@
 """Stage `race`: fine-tune checkpoints in rungs of growing length, keep the best, and test the winner once."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import floor
 from pathlib import Path
+from typing import Any
 
 from medtransfer import __version__, study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
@@ -122,6 +124,14 @@ def _race(
     )  # fmt: skip
 
 
+def _is_another(path: Path, summary: Mapping[str, Any]) -> bool:
+    """Return whether a file holds the summary of another race."""
+    try:
+        return path.is_file() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(summary))
+    except (OSError, ValueError, RecursionError):  # a broken one
+        return True
+
+
 def _write(race: Race, params: Params) -> None:
     """Write page, tables and the run; files of the same race are left as they are."""
     out, portion = Path(params.race.out), recorded_portion(params)
@@ -130,7 +140,7 @@ def _write(race: Race, params: Params) -> None:
     if read_finished(out, request) is None:
         from medtransfer.race import page
 
-        if (out / "race.json").exists():
+        if _is_another(out / "race.json", summary):
             log.info("race: this race replaces the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
@@ -143,6 +153,7 @@ def _write(race: Race, params: Params) -> None:
         "target": race.target, "mode": race.mode, "winner": winner.name, "encoder": winner.encoder, "origin": winner.origin,
         "epoch": winner.epoch, "candidates": len(race.entrants), "rungs": tables.rungs_text(race.plan), "budget": race.budget,
         "eta": params.race.eta, "seeds": len(race.seeds), "patients": race.patients, "rivals": len(race.rivals),
+        "learned": race.learned,
         "pruned_by": race.pruned.by if race.pruned else None, **portion,
     }  # fmt: skip
     metric = race.metric.name

@@ -103,7 +103,8 @@ def check_sizes(target: PreparedTarget, candidates: Sequence[Candidate], prepare
     Raises:
         InputError: no candidate takes them.
     """
-    known = {one.architectures: CheckpointInfo.read(Path(one.file)) for one in candidates if one.kind == "checkpoint"}
+    checkpoints = [candidate for candidate in candidates if candidate.kind == "checkpoint"]
+    known = {candidate.architectures: CheckpointInfo.read(Path(candidate.file)) for candidate in checkpoints}
     if any(candidate.architectures not in known for candidate in candidates):
         return
     strictest = max(known.values(), key=lambda info: info.multiple)

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.config.study_files import StudyFile
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import check_inputs
 from medtransfer.grid.jobs import plan as list_jobs
-from medtransfer.grid.reuse import find_reused
 from medtransfer.metrics.comparison import POWER
 from medtransfer.records import size_text
 from medtransfer.records.tables import as_markdown
@@ -57,9 +57,9 @@ def _check(chosen: StudyFile) -> None:
 
 def _refusal(params: Params) -> InputError | None:
     jobs = list_jobs(params)
-    prepared = find_reused(params, [job for job in jobs if job.kind == "prepare"])
+    to_do = [job for job in jobs if job.kind != "prepare" or not study.is_prepared(params, job.target)]
     try:
-        check_inputs(params, jobs, [job for job in jobs if job not in prepared])
+        check_inputs(params, jobs, to_do)
     except InputError as error:
         return error
     return None

@@ -15,6 +15,7 @@ from medtransfer.study.cells import (
     with_values,
 )
 from medtransfer.study.checks import check_cells, check_encoder, check_recipe, check_recorded_sizes
+from medtransfer.study.inputs import is_prepared
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
 from medtransfer.study.store import RESULTS, reach_store
@@ -30,6 +31,7 @@ __all__ = [
     "explain",
     "export_evidence",
     "finetune",
+    "is_prepared",
     "is_sample",
     "is_trained",
     "list_portions",

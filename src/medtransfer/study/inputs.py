@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, find_checkpoint, series_folder
+from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, TargetInfo, checkpoint_path, find_checkpoint, series_folder
 from medtransfer.study.cells import is_sample
 
 if TYPE_CHECKING:
@@ -38,6 +38,21 @@ def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
     require_masks(params, cells)
     checkpoints = [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
     return find_missing(params, [cell.target for cell in cells], checkpoints)
+
+
+def is_prepared(params: Params, name: str) -> bool:
+    """Return whether a target was prepared by the settings that the params have for it; its files are not compared."""
+    from medtransfer.prepare.stage import settings_of
+
+    target = params.prepare.targets[name]
+    try:
+        stored = TargetInfo.read(Path(params.prepare.out) / name / TARGET_FILE).settings
+    except InputError:
+        return False
+    return stored == settings_of(
+        reader=target.reader, size=target.size, subset=target.subset, split=target.split, validation=target.validation,
+        allow_duplicates=target.allow_duplicates, options=target.options,
+    )  # fmt: skip
 
 
 def require_masks(params: Params, cells: Iterable[CellName]) -> None:

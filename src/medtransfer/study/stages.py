@@ -185,12 +185,15 @@ def _need_samples(params: Params, root: Path) -> None:
 
 
 def _check_pretrainings(params: Params, missing: Missing) -> None:
-    """Refuse missing pretrainings whose encoder does not take its arguments, or that continue from nothing."""
-    from medtransfer.pretrain.start import check_chain
+    """Refuse missing pretrainings whose encoder does not take its arguments, or that continue from what nobody makes."""
+    from medtransfer.pretrain.start import check_parents, parent_origin, parent_to_make
 
     for encoder, origin in missing.series:
         check_encoder(params, encoder, origin)
-        check_chain(with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain)
+        section = with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain
+        check_parents(section)
+        if (encoder, parent_origin(section)) not in missing.series:
+            parent_to_make(section)
 
 
 def _check_decoders(params: Params, missing: Missing, cells: Iterable[CellName]) -> None:
