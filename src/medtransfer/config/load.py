@@ -226,7 +226,7 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
-            value, one = _look_up(merged, user), kind.removesuffix("s")
+            value, singular = _look_up(merged, user), kind.removesuffix("s")
             key: Key = tuple(user.split("."))
             entries: list[tuple[Key, Any]] = (
                 [((*key, i), name) for i, name in enumerate(value)] if isinstance(value, list) else [(key, value)]
@@ -234,7 +234,7 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
             errors += [
                 (
                     entry,
-                    f"{user} names the {one} {name!r}{did_you_mean(name, known)}, known are "
+                    f"{user} names the {singular} {name!r}{did_you_mean(name, known)}, known are "
                     f"{', '.join(sorted(map(str, known)))}{_hint(kind, name)}",
                 )
                 for entry, name in entries if isinstance(name, str) and name not in known

@@ -56,9 +56,10 @@ def _check(chosen: StudyFile) -> None:
 
 
 def _refusal(params: Params) -> InputError | None:
-    jobs = list_jobs(params)
-    to_do = [job for job in jobs if job.kind != "prepare" or not study.is_prepared(params, job.target)]
+    """Return why a run with the params would be refused; None if it would not, as far as it shows."""
     try:
+        jobs = list_jobs(params)
+        to_do = [job for job in jobs if job.kind != "prepare" or not study.is_prepared(params, job.target)]
         check_inputs(params, jobs, to_do)
     except InputError as error:
         return error
