@@ -44,7 +44,7 @@ demo: $(READY) ## run the whole study on generated data and print the report
 	@source $(BIN)/activate && if python tools/link_environment.py; then mlflow run .; else mlflow run . --env-manager local; fi
 	@echo "Compare the runs: make ui, or make ui PORT=5001"
 
-test: $(READY) ## run the fast tests, one process per core: in less than two minutes on two
+test: $(READY) ## run the fast tests, one process per core: two to three minutes on two
 	@$(BIN)/python -m pytest -q -m "not slow and not long" -n auto --dist loadscope --no-loadscope-reorder
 
 test-all: $(READY) ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>

@@ -23,6 +23,8 @@ from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.selectors.trials import ETA, race
 
+pytestmark = pytest.mark.long
+
 Dice = dict[int, tuple[float, ...]]
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tests.malformed.damage import DAMAGES
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "src"
 # Command, damage, and part of the message.

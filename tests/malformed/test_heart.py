@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from tests.malformed.damage import Row, befallen
 
+pytestmark = pytest.mark.long
+
 PATIENT = "raw/heart/training/patient001"
 IMAGE, MASK, INFO = f"{PATIENT}/patient001_frame01.nii.gz", f"{PATIENT}/patient001_frame01_gt.nii.gz", f"{PATIENT}/Info.cfg"
 VOLUME, LABELS = Path(IMAGE).name, Path(MASK).name

@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from tests.malformed.damage import Row, befallen, npy, saved
 
+pytestmark = pytest.mark.long
+
 HOME = "raw/lungs/Infection Segmentation Data/Train/COVID-19"
 IMAGE, MASK = f"{HOME}/images/covid-19 (0).png", f"{HOME}/infection masks/covid-19 (0).png"
 ARRAY, MASKS = "raw/arrays/train_and_val/imgs.npy", "raw/arrays/test/inf_masks.npy"

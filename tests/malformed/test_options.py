@@ -10,6 +10,8 @@ from tests.malformed.damage import Row
 
 from medtransfer.cli import cli
 
+pytestmark = pytest.mark.long
+
 WORDS = {"init": 1, "pack": 2}  # that a command takes
 ROWS: list[Row] = [
     ("an unknown command", ["prepair"], "prepair"),

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from tests.malformed.damage import DAMAGES, Row, befallen
 
+pytestmark = pytest.mark.long
+
 IMAGE, MASK, SPLIT, PARAMS = "raw/mine/images/one.png", "raw/mine/masks/one.png", "split.csv", "params.yaml"
 PICTURE_DAMAGES = ("missing", "empty", "half", "text", "folder", "pipe", "unreadable")
 LINES = "source,split\none,train\ntwo,train\nthree,test\n"

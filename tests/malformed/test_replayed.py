@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.malformed.damage import Row, befallen, text, utf16
 
+pytestmark = pytest.mark.long
+
 DOWN, ROBUST = "downstream_scores.csv", "robustness_scores.csv"
 ANY = ("missing", "empty", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")
 TUNED = (

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from tests.malformed.damage import Row, befallen
 
+pytestmark = pytest.mark.long
+
 IMAGE = "raw/retina/A. Segmentation/1. Original Images/a. Training Set/IDRiD_01.jpg"
 MASK = "raw/retina/A. Segmentation/2. All Segmentation Groundtruths/a. Training Set/1. Microaneurysms/IDRiD_01_MA.tif"
 ANY = ("empty", "half", "head", "zeros", "noise", "text", "folder", "loop", "unreadable")

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from tests.malformed.damage import Row
 
+pytestmark = pytest.mark.long
+
 CLASS = "pictures/train/fine-disc"
 PICTURE = f"{CLASS}/0000.jpg"
 EPOCH_0 = tuple(f"sources/unet-simple{name}" for name in ("", "/curves.json", "/epoch-000.json", "/epoch-000.safetensors"))

@@ -13,6 +13,8 @@ from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget
 
+pytestmark = pytest.mark.long
+
 FRACTION = {"test": 0.2, "seed": 0}
 
 

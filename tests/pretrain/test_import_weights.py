@@ -21,6 +21,8 @@ from medtransfer.hashing import file_sha256
 from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path("checkpoints/resnet50-imported")
 TINY = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]}  # 17 convolutions of one tensor, 17 norms of four: 85
 ORIGIN: dict[str, Any] = {

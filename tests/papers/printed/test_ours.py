@@ -17,6 +17,8 @@ from medtransfer.papers.printed.registry import PAPERS
 from medtransfer.papers.printed.stage import run
 from medtransfer.papers.printed.tables import read_printed
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 PAPER, CELLS = PAPERS["hosseinzadeh-taher"], read_printed("hosseinzadeh-taher")
 RECIPE = yaml.safe_load((ROOT / "configs/recipe-segmentation.yaml").read_text())["finetune"]

@@ -20,6 +20,8 @@ from medtransfer.pretrain.origins import ORIGINS
 from medtransfer.records import CheckpointInfo, Provenance, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
+pytestmark = pytest.mark.long
+
 
 def supervised(params: Params) -> dict[str, Any]:
     return {"pretrain.origins.mine": params.pretrain.origins["simple"].model_dump()}
