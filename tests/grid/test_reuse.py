@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from itertools import product
@@ -15,6 +16,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.finetune.pruning import prune
 from medtransfer.grid import stage
+from medtransfer.grid.input_folders import check_folders
 from medtransfer.grid.jobs import plan
 from medtransfer.grid.kept import disk_use, keep_winners
 from medtransfer.grid.reuse import describe_reuse, find_reused
@@ -23,6 +25,53 @@ from medtransfer.tasks.results import read_result
 
 pytestmark = pytest.mark.long
 OVERRIDES = {"study.modes": ["full"], "study.seeds": [7], "finetune.overlays": 0}  # four cells, one per checkpoint
+
+
+@pytest.fixture
+def without_images(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
+    """Function that returns the params of a study that has ended, whose images were moved away since."""
+    made, raw = tiny_params(), workplace / "raw"
+    shutil.copytree(made.prepare.targets["sample"].root, raw / "heart")
+    shutil.copytree(made.pretrain.source_root, raw / "pictures")
+    here = {**OVERRIDES, "prepare.targets.sample.root": "raw/heart", "pretrain.source_root": "raw/pictures"}
+    for job in plan(tiny_params(here)):
+        job.run(tiny_params(here))
+    raw.rename("elsewhere")
+    return lambda **values: tiny_params({**here, **{key.replace("__", "."): value for key, value in values.items()}})
+
+
+def test_results_are_reused_without_the_images_that_they_were_made_of(
+    without_images: Callable[..., Params], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert names(without_images()) == set()
+    more = without_images(study__seeds=[7, 8])
+    to_do = [job for job in plan(more) if job.name in names(more)]
+    assert {job.kind for job in to_do} == {"finetune"} and all(job.cell and job.cell.seed == 8 for job in to_do)
+    check_folders(more, to_do)
+    assert not caplog.messages
+    to_do[0].run(more)
+    caplog.set_level(logging.INFO, "medtransfer")
+    study.prepare(more)
+    study.pretrain(more)
+    assert "raw/heart is not here; data/prepared/sample was prepared from it by the same settings" in caplog.text
+    assert "raw/pictures is not here; what was trained in checkpoints/unet-simple is compared without it" in caplog.text
+
+
+def test_what_cannot_be_made_again_without_its_images_stays(without_images: Callable[..., Params]) -> None:
+    def files() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for name in ("checkpoints", "data") for path in Path(name).rglob("*.*")}
+
+    before = files()
+    other = without_images(prepare__targets__sample__validation=0.3, pretrain__lr=0.5)
+    for params, force in ((other, False), (without_images(), True)):
+        for make in (study.prepare, study.pretrain):
+            with pytest.raises(InputError, match="raw/(heart|pictures)"):
+                make(params, force=force)
+    assert files() == before
+    array = Path("data/prepared/sample/images.npy")
+    array.write_bytes(array.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match="expected .*images.npy as it was prepared"):
+        study.prepare(without_images())
 
 
 @pytest.fixture

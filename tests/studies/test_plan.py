@@ -17,7 +17,7 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.hashing import digest
 from medtransfer.prepare.readers import READERS
-from medtransfer.studies.inputs import layout_of
+from medtransfer.studies.inputs import MISSING, PREPARED, SOURCE, all_series, layout_of, list_inputs
 from medtransfer.studies.listing import list_studies
 from medtransfer.studies.plan import plan
 from medtransfer.studies.spread import pooled, visible_gaps
@@ -139,6 +139,17 @@ def test_what_is_missing_is_named_with_its_place_and_layout(here: Path) -> None:
         (here / folder).mkdir(parents=True)
         (here / folder / "file").touch()
     assert "Data: 3 here, 1 missing." in plan(load_study("mine.yaml"))
+
+
+def test_source_images_of_finished_pretrainings_are_not_missing(here: Path) -> None:
+    chosen = load_study(write())
+    states = [one.state for one in list_inputs(chosen) if one.kind == SOURCE]
+    assert set(states) == {MISSING}
+    for encoder, origin in all_series(chosen.parts[0].params):
+        folder = Path("checkpoints") / f"{encoder}-{origin}"
+        folder.mkdir(parents=True)
+        (folder / "pretraining.json").touch()
+    assert [one.state for one in list_inputs(chosen) if one.kind == SOURCE] == [PREPARED] * len(states)
 
 
 @pytest.mark.parametrize("reader", sorted(READERS))

@@ -64,7 +64,7 @@ def prepare(
     allow_duplicates: bool, options: Mapping[str, Any], out: Path, force: bool = False,
     definition: str | None = None,
 ) -> PreparedTarget:  # fmt: skip
-    """Prepare a target, or reuse it if the settings and all source files are unchanged.
+    """Prepare a target, or reuse it if the settings and all source files are unchanged, or its dataset is not here.
 
     Args:
         target: name of its folder below `out`.
@@ -90,6 +90,9 @@ def prepare(
         reader=reader, size=size, subset=subset, split=split, validation=validation, allow_duplicates=allow_duplicates,
         options=options,
     )  # fmt: skip
+    if not (force or root.exists()) and (earlier := _prepared_by(out / target, settings)):
+        log.info("prepare: %s is not here; %s was prepared from it by the same settings, and is used as it is", root, out / target)
+        return earlier
     scan = READERS[reader](root, size, options)
     check_counts(scan, subset, root)
     drawn = assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
@@ -207,6 +210,15 @@ def _is_utf8(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _prepared_by(folder: Path, settings: dict[str, Any]) -> PreparedTarget | None:
+    """Return the target that was prepared by these settings, with its arrays as they were written; None if there is none."""
+    try:
+        info = TargetInfo.read(folder / TARGET_FILE)
+    except InputError:
+        return None
+    return PreparedTarget.open(folder).verify() if info.settings == settings else None
 
 
 def _is_current(

@@ -17,6 +17,7 @@ from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.weights_files import name_unwatched
 from medtransfer.records import Provenance, series_folder
 from medtransfer.records.lineage import PARENT, Parent
+from medtransfer.records.pretraining import recorded_source
 
 if TYPE_CHECKING:
     from medtransfer.pretrain.objectives.contract import Objective
@@ -111,15 +112,22 @@ class TrainingPlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the source images."""
-        return source_fingerprint(source_of(self.section)[1], self.origin.learned)
+        """Digest of the source images; where they are not here, that of the finished pretraining in the folder."""
+        name, root = source_of(self.section)
+        if not root.exists() and (recorded := recorded_source(self._folder, name)):
+            log.info("pretrain: %s is not here; what was trained in %s is compared without it", root, self._folder)
+            return recorded
+        return source_fingerprint(root, self.origin.learned)
+
+    @property
+    def _folder(self) -> Path:
+        return series_folder(Path(self.section.out), self.recipe.encoder, self.recipe.origin)
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
         """Folder of the checkpoints."""
-        path = series_folder(Path(self.section.out), self.recipe.encoder, self.recipe.origin)
         start = self.start.info.weights if self.start else None
-        return CheckpointFolder(path, self.recipe.digest(self.fingerprint, start), self.recipe.checkpoints)
+        return CheckpointFolder(self._folder, self.recipe.digest(self.fingerprint, start), self.recipe.checkpoints)
 
     @property
     def cell(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer.config import Name
+from medtransfer.errors import InputError
 from medtransfer.records.atomic import write_json
 from medtransfer.records.base import PRETRAINING, Count, Record
 
@@ -49,6 +50,21 @@ def read_kept(folder: Path) -> int | None:
     path = folder / PRETRAINING_FILE
     kept = Pretraining.read(path).tags.get("kept") if path.exists() else None
     return None if kept is None else int(kept)
+
+
+def recorded_source(folder: Path, name: str) -> str | None:
+    """Return the digest of the images that a finished pretraining was trained on; None if it is not finished, or of another source.
+
+    Args:
+        folder: folder of the checkpoints.
+        name: name of the source dataset.
+    """
+    try:
+        inputs = Pretraining.read(folder / PRETRAINING_FILE).inputs
+    except InputError:
+        return None
+    found = (entry[1] for entry in inputs if len(entry) == 4 and (entry[0], entry[3]) == (name, "training"))
+    return next(found, None)
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> None:

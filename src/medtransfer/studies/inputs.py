@@ -29,7 +29,7 @@ class Input:
     Attributes:
         kind: `target`, a raw dataset to prepare; `source`, images to pretrain on; or `weights`, a file of an origin.
         name: name of the target, source or origin.
-        state: `prepared` (or imported), `here`, `generated` by `medtransfer samples`, or `missing`.
+        state: `prepared` (imported, or trained on), `here`, `generated` by `medtransfer samples`, or `missing`.
         path: where it is expected.
         layout: what the folder or file holds, in several lines; empty where the message says all.
         message: what to do, where it is missing.
@@ -85,7 +85,8 @@ def _is_here(folder: Path) -> bool:
 
 
 def _sources(params: Params) -> Iterator[Input]:
-    for origin in dict.fromkeys(origin for _, origin in all_series(params)):
+    series = all_series(params)
+    for origin in dict.fromkeys(origin for _, origin in series):
         if not study.is_trained(params, origin):
             continue
         name, root = source_of(params.pretrain.model_copy(update={"origin": origin}))
@@ -93,9 +94,15 @@ def _sources(params: Params) -> Iterator[Input]:
             yield replace(_target(params, target), kind=SOURCE, path=str(root))
         elif study.is_sample(params, root) or _is_here(root):
             yield Input(SOURCE, name, GENERATED if study.is_sample(params, root) else HERE, str(root))
+        elif all(_is_finished(params, *names) for names in series if names[1] == origin):
+            yield Input(SOURCE, name, PREPARED, str(root))
         else:
             note = f"put the source images into {root}: train/<class>/*.jpg and val/<class>/*.jpg"
             yield Input(SOURCE, name, MISSING, str(root), "", note)
+
+
+def _is_finished(params: Params, encoder: str, origin: str) -> bool:
+    return (series_folder(Path(params.pretrain.out), encoder, origin) / PRETRAINING_FILE).exists()
 
 
 def source_target(params: Params, root: Path) -> str | None:
@@ -106,7 +113,7 @@ def source_target(params: Params, root: Path) -> str | None:
 def _weights(params: Params, chosen: StudyFile) -> Iterator[Input]:
     for encoder, origin in all_series(params):
         entry = params.pretrain.origins[origin]
-        if (series_folder(Path(params.pretrain.out), encoder, origin) / PRETRAINING_FILE).exists():
+        if _is_finished(params, encoder, origin):
             yield Input(WEIGHTS, origin, PREPARED, str(series_folder(Path(params.pretrain.out), encoder, origin)))
         elif isinstance(entry, CatalogueOrigin):
             yield _published(origin, entry)
