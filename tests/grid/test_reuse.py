@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_results_are_reused_without_the_images_that_they_were_made_of(
     assert not caplog.messages
     to_do[0].run(more)
     caplog.set_level(logging.INFO, "medtransfer")
-    study.prepare(more)
+    study.prepare(more, may_lack_files=True)
     study.pretrain(more)
     assert "raw/heart is not here; data/prepared/sample was prepared from it by the same settings" in caplog.text
     assert "raw/pictures is not here; what was trained in checkpoints/unet-simple is compared without it" in caplog.text
@@ -64,14 +65,19 @@ def test_what_cannot_be_made_again_without_its_images_stays(without_images: Call
     before = files()
     other = without_images(prepare__targets__sample__validation=0.3, pretrain__lr=0.5)
     for params, force in ((other, False), (without_images(), True)):
-        for make in (study.prepare, study.pretrain):
+        for make in (partial(study.prepare, may_lack_files=True), study.pretrain):
             with pytest.raises(InputError, match="raw/(heart|pictures)"):
                 make(params, force=force)
+    for params in (other, without_images()):
+        with pytest.raises(InputError, match="raw/heart"):
+            study.prepare(params)  # alone it says that nothing can be prepared
+    with pytest.raises(InputError, match="nowhere"):
+        study.pretrain(without_images(pretrain__source_root="nowhere"))
     assert files() == before
     array = Path("data/prepared/sample/images.npy")
     array.write_bytes(array.read_bytes()[:-1] + b"?")
     with pytest.raises(InputError, match="expected .*images.npy as it was prepared"):
-        study.prepare(without_images())
+        study.prepare(without_images(), may_lack_files=True)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Job:
             return
         names = {name: value for name in ("target", "encoder", "origin") if (value := getattr(self, name))}
         steps: dict[str, Callable[[Params], object]] = {
-            "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
+            "prepare": partial(study.prepare, may_lack_files=True), "pretrain": study.pretrain_apart, "score": study.score,
         }  # fmt: skip
         steps[self.kind](study.with_values(params, self.kind, **names))
 

@@ -62,9 +62,9 @@ class Rows:
 def prepare(
     target: str, *, reader: str, root: Path, size: Size, subset: bool, split: Rule, validation: float,
     allow_duplicates: bool, options: Mapping[str, Any], out: Path, force: bool = False,
-    definition: str | None = None,
+    definition: str | None = None, may_lack_files: bool = False,
 ) -> PreparedTarget:  # fmt: skip
-    """Prepare a target, or reuse it if the settings and all source files are unchanged, or its dataset is not here.
+    """Prepare a target, or reuse it if the settings and all source files are unchanged.
 
     Args:
         target: name of its folder below `out`.
@@ -79,6 +79,7 @@ def prepare(
         out: folder of all prepared targets.
         force: whether to prepare it again even if it is unchanged.
         definition: its settings as YAML, to be kept in its folder; None where a file of parameters has them.
+        may_lack_files: whether a target of these settings is reused, too, where its dataset is no longer here.
 
     Raises:
         InputError: the dataset or a setting cannot be used; nothing is written then.
@@ -90,7 +91,7 @@ def prepare(
         reader=reader, size=size, subset=subset, split=split, validation=validation, allow_duplicates=allow_duplicates,
         options=options,
     )  # fmt: skip
-    if not (force or root.exists()) and (earlier := _prepared_by(out / target, settings)):
+    if may_lack_files and not (force or root.exists()) and (earlier := _prepared_by(out / target, settings)):
         log.info("prepare: %s is not here; %s was prepared from it by the same settings, and is used as it is", root, out / target)
         return earlier
     scan = READERS[reader](root, size, options)

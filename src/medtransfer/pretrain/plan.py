@@ -114,7 +114,7 @@ class TrainingPlan:
     def fingerprint(self) -> str:
         """Digest of the source images; where they are not here, that of the finished pretraining in the folder."""
         name, root = source_of(self.section)
-        if not root.exists() and (recorded := recorded_source(self._folder, name)):
+        if not root.exists() and (recorded := recorded_source(self._folder, name, root)):
             log.info("pretrain: %s is not here; what was trained in %s is compared without it", root, self._folder)
             return recorded
         return source_fingerprint(root, self.origin.learned)

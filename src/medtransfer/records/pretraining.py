@@ -52,19 +52,19 @@ def read_kept(folder: Path) -> int | None:
     return None if kept is None else int(kept)
 
 
-def recorded_source(folder: Path, name: str) -> str | None:
+def recorded_source(folder: Path, name: str, root: Path) -> str | None:
     """Return the digest of the images that a finished pretraining was trained on; None if it is not finished, or of another source.
 
     Args:
         folder: folder of the checkpoints.
         name: name of the source dataset.
+        root: its folder, as the params name it.
     """
     try:
         inputs = Pretraining.read(folder / PRETRAINING_FILE).inputs
     except InputError:
         return None
-    found = (entry[1] for entry in inputs if len(entry) == 4 and (entry[0], entry[3]) == (name, "training"))
-    return next(found, None)
+    return next((entry[1] for entry in inputs if entry[:1] + entry[2:] == [name, str(root), "training"]), None)
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> None:

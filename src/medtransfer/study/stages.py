@@ -39,13 +39,16 @@ def samples(params: Params) -> None:
     )  # fmt: skip
 
 
-def prepare(params: Params, force: bool = False, keep_definition: bool = False) -> PreparedTarget:
+def prepare(
+    params: Params, force: bool = False, keep_definition: bool = False, may_lack_files: bool = False
+) -> PreparedTarget:  # fmt: skip
     """Prepare the target that `prepare.target` names; generated datasets are made first if they are missing.
 
     Args:
         params: validated params.
         force: whether to prepare it again even if it is unchanged.
         keep_definition: whether to write its settings beside it, since no file of parameters has them.
+        may_lack_files: whether a finished one is reused, too, where its dataset is no longer here.
     """
     from medtransfer.config.load import DEFINITION
     from medtransfer.prepare.definition import as_yaml
@@ -59,6 +62,7 @@ def prepare(params: Params, force: bool = False, keep_definition: bool = False) 
         name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
         validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
         out=Path(params.prepare.out), force=force, definition=as_yaml(target) if keep_definition else None,
+        may_lack_files=may_lack_files,
     )  # fmt: skip
 
 

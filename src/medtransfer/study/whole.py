@@ -17,7 +17,7 @@ def study(params: Params, short: bool = False) -> str:
         check_encoder(params, encoder, origin)
     with tracking.project_run_set_aside():
         for target in chosen.targets:
-            prepare(with_values(params, "prepare", target=target))
+            prepare(with_values(params, "prepare", target=target), may_lack_files=True)
         check_study(params)
         for encoder, origin in study_series(params, {}):
             pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
