@@ -92,7 +92,7 @@ def prepare(
         options=options,
     )  # fmt: skip
     if may_lack_files and not (force or root.exists()) and (earlier := _prepared_by(out / target, settings)):
-        log.info("prepare: %s is not here; %s was prepared from it by the same settings, and is used as it is", root, out / target)
+        log.warning("prepare: %s is not here: %s, which was prepared by the same settings, is used as it is", root, out / target)
         return earlier
     scan = READERS[reader](root, size, options)
     check_counts(scan, subset, root)
