@@ -78,7 +78,7 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     folders, infos = [folder for folder, _ in models], [info for _, info in models]
     job = Job(section, folders, infos, [shared_limits(images, rule_of(info)) for info in infos], masks, rule)
     with exclusive(job.out):
-        had_metrics = not masks and (job.out / METRICS).exists()
+        had_metrics = not (masks or job.of_images) and (job.out / METRICS).exists()
         records, reused = _complete_all(job, images, checkpoints, force)
         text, metrics = write_tables(job, images, records, reused, force)
         if had_metrics:
