@@ -1,6 +1,7 @@
 """Commands whose result is finished say so without the libraries that would make it, which take seconds to load."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -110,14 +111,20 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     return shared_workplace
 
 
-def loaded(words: str, folder: Path) -> tuple[int, str, str]:
-    """Run a command as where there is no GPU, in its own process; return its exit code, its heavy modules and what it said."""
+def loaded(words: str, folder: Path, **variables: str) -> tuple[int, str, str]:
+    """Run a command as where there is no GPU, in its own process; return its exit code, its heavy modules and what it said.
+
+    Args:
+        words: words of the command.
+        folder: folder to run it in.
+        variables: environment variables to set.
+    """
     code = (
         "import sys, medtransfer.cli as cli, medtransfer.environment as here\nhere.has_driver = lambda: False\n"
         f"try: cli.main()\nfinally: print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, *shlex.split(words)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines()[-1], done.stderr
 
 
@@ -132,6 +139,16 @@ def test_what_is_finished_is_reused_without_heavy_libraries(words: str, finished
 def test_wrong_names_are_refused_without_heavy_libraries(words: str, finished: Path) -> None:
     code, heavy, said = loaded(words, finished)
     assert (code, REFUSED[words] in said) == (2, True), said
+    assert heavy == "loaded []"
+
+
+@pytest.mark.parametrize("words", ["report", "search", "score --seed 99", "rank resnet18.a1_in1k", "cka resnet18.a1_in1k random"])
+def test_a_server_that_does_not_listen_is_refused_without_heavy_libraries(words: str, finished: Path) -> None:
+    code, heavy, said = loaded(words, finished, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    reason = (
+        "expected a tracking store at http://127.0.0.1:9, but it does not answer ([Errno 111] Connection refused); start or mend"
+    )
+    assert (code, reason in said) == (2, True), said
     assert heavy == "loaded []"
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from mlflow import MlflowClient
 from medtransfer import study, tracking
 from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
+from medtransfer.tracking import store
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -50,6 +53,39 @@ def test_five_runs_take_one_connection_and_one_git_process(counted: Counter[str]
     tracking.write_runs("finetune", [tracking.RunRecord("x", "c0", {})], "runs")
     assert len(tracking.read_runs("score")) == 5
     assert counted == {"connect": 1, "git": 1}
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Answers every request as an empty store."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_server_that_only_a_proxy_knows_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere.invalid:5000")
+    monkeypatch.setattr(store, "_reached", {})
+    with pytest.raises(InputError, match="expected a tracking store at http://nowhere.invalid:5000, but it does not answer"):
+        tracking.connect()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Proxy) as proxy:
+        thread = Thread(target=proxy.serve_forever)
+        thread.start()
+        try:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
+            assert tracking.connect().tracking_uri == "http://nowhere.invalid:5000"
+            monkeypatch.setattr(store, "_reached", {})
+            monkeypatch.setenv("no_proxy", "nowhere.invalid")
+            with pytest.raises(InputError, match="does not answer"):
+                tracking.connect()
+        finally:
+            proxy.shutdown()
+            thread.join()
 
 
 @pytest.mark.slow

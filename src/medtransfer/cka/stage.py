@@ -68,6 +68,7 @@ def compare(params: Params) -> Similarity:
     """
     require_processes(1, "the comparison")
     section = params.cka
+    tracking.require_experiments(("cka",))  # before timm is loaded for the candidates
     candidates = read_candidates(section.candidates, study.with_values(params, "rank", pickle=section.pickle))
     if len(candidates) < 2:
         raise InputError(f"expected at least two encoders to compare, each {FORMS}, but got {candidates[0].name} alone; add one")

@@ -109,6 +109,7 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
     require_processes(1, "the ranking")
     require_known([params.rank.by], "rank.by")
     require_known(params.rank.indicators, "rank.indicators")
+    tracking.require_experiments(("rank",))  # before timm is loaded for the candidates
     candidates = read_candidates(params.rank.candidates, params)
     study.reach_store(params, ("rank",))
     out = Path(params.rank.out)

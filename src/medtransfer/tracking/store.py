@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import socket
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -85,6 +86,7 @@ def ask(client: "MlflowClient", call: "Callable[[MlflowClient], Answer]", patien
 
 def _open(uri: str) -> "MlflowClient":
     if not uri.startswith(DATABASES):
+        _check_server(uri)
         return _first_answer(uri)
     _check_database(uri)
     if (made := sqlite_file(uri)) and not made.stat().st_size:
@@ -145,6 +147,28 @@ def _check_database(uri: str) -> None:
 
     with create_engine(uri, poolclass=NullPool, connect_args=connecting(uri)).connect():
         pass
+
+
+def _check_server(uri: str) -> None:
+    """Connect to a server once, before MLflow is loaded, which retries a refused connection for seconds.
+
+    Any other answer, and a server behind a proxy, is left to MLflow.
+
+    Raises:
+        OSError: the host is unknown, or nothing listens there.
+    """
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    address, ports = urlsplit(uri), {"http": 80, "https": 443}
+    if not address.hostname or address.scheme not in ports:
+        return
+    if address.scheme in getproxies() and not proxy_bypass(address.hostname):
+        return
+    try:
+        socket.create_connection((address.hostname, address.port or ports[address.scheme]), timeout=SECONDS_TO_CONNECT).close()
+    except TimeoutError:
+        return
 
 
 def _drop_inherited_connections() -> None:
@@ -287,10 +311,11 @@ def require_experiments(stages: Iterable[str]) -> None:
 
 def _deleted_experiments() -> list[tuple[str, str]]:
     """Return id and name of our experiments that were deleted, as MLflow knows them."""
+    client = connect()
     from mlflow.entities import ViewType
 
     query = "name LIKE 'medtransfer/%'"
-    found = ask(connect(), lambda client: client.search_experiments(ViewType.DELETED_ONLY, filter_string=query))
+    found = ask(client, lambda client: client.search_experiments(ViewType.DELETED_ONLY, filter_string=query))
     return [(experiment.experiment_id, experiment.name) for experiment in found]
 
 
