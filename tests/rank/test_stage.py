@@ -20,7 +20,9 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import assess, measurement
 from medtransfer.rank.assess import describe_job
 from medtransfer.rank.candidates import Candidate
@@ -301,6 +303,57 @@ def test_other_images_or_settings_are_measured_again(ranked, pictures, monkeypat
     ranked(one, images=str(pictures / "my scans"), size=[32, 32])
     ranked(one, images=str(pictures / "my scans"), size=[32, 32], pixels=50)
     assert measured == ["rank unet-simple e001"] * 3
+
+
+def test_only_the_indicators_that_a_record_lacks_are_measured(ranked, tmp_path, monkeypatch):
+    measured: list[list[str]] = []
+    real = measurement.measure
+    monkeypatch.setattr(measurement, "measure", lambda *a, **k: (measured.append([i.name for i in a[0]]), real(*a, **k))[1])
+    candidates = ("checkpoints/unet-simple/epoch-001.json", "random@test_resnet")
+    ranked(*candidates)
+    before = {file: RankedCandidate.read(file) for file in (tmp_path / "rank/candidates").glob("*.json")}
+    ranked(*candidates, indicators=["robustness"], by="uniformity")
+    assert measured == [["robustness", "logme"]] * 2 + [["uniformity"]] * 2
+    assert {line["indicator"] for line in rows(tmp_path)} == {"robustness", "uniformity"}
+    values, scores = rows(tmp_path), (tmp_path / "rank/ranking.csv").read_bytes()
+    for file, old in before.items():
+        new = RankedCandidate.read(file)
+        assert new.indicators == ["robustness", "logme", "uniformity"] and new.rows[:2] == old.rows and new.cell != old.cell
+        assert new.seconds > old.seconds and new.forward_seconds > old.forward_seconds and new.memory >= old.memory
+        value = next(line["value"] for line in values if (line["candidate"], line["indicator"]) == (new.name, "uniformity"))
+        run = next(run for run in tracking.read_runs("rank") if run.tags[tracking.CELL] == new.cell)
+        assert {"robustness", "logme", "uniformity"} <= run.metrics.keys() and run.metrics["uniformity"] == float(value)
+    runs = len(tracking.read_runs("rank"))
+    ranked(*candidates)
+    ranked(*candidates, indicators=["uniformity"], by="robustness")
+    assert len(measured) == 4 and len(tracking.read_runs("rank")) == runs  # all of it is there, and so are its runs
+    ranked(*candidates, indicators=["robustness"], by="uniformity", out=str(tmp_path / "alone" / "rank"))
+    assert measured[4:] == [["robustness", "uniformity"]] * 2
+    assert (tmp_path / "alone/rank/ranking.csv").read_bytes() == scores
+
+
+def test_a_record_with_an_indicator_that_no_longer_exists_is_measured_again(ranked, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "medtransfer")
+    one = "checkpoints/unet-simple/epoch-001.json"
+    ranked(one, indicators=["robustness", "uniformity"])
+    monkeypatch.delitem(INDICATORS.data, "uniformity")
+    caplog.clear()
+    ranked(one, indicators=["robustness"])
+    assert "measured already" not in caplog.text
+    (record,) = (tmp_path / "rank/candidates").glob("*.json")
+    assert RankedCandidate.read(record).indicators == ["robustness", "logme"]
+
+
+def test_workers_start_early_for_as_many_as_lack_an_indicator(ranked, monkeypatch):
+    """They load libraries beside this process, which does not know yet whether the records are current."""
+    asked: list[int] = []
+    launcher = LAUNCHERS["local"]
+    monkeypatch.setattr(launcher, "prepare", lambda params, workers, count, accelerator: asked.append(count))
+    ranked("random@test_resnet")
+    ranked("random@test_resnet", "checkpoints/unet-simple/epoch-001.json")
+    ranked("random@test_resnet", "checkpoints/unet-simple/epoch-001.json", by="robustness")
+    ranked("random@test_resnet", "checkpoints/unet-simple/epoch-001.json", by="uniformity")
+    assert asked == [1, 1, 2]
 
 
 def test_candidates_are_compared_on_one_grid_and_lost_classes_are_named(ranked, tmp_path):

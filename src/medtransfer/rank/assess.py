@@ -1,9 +1,8 @@
 """Measure candidate encoders on the images of a target, rank them by every indicator, and write page, tables and runs."""
 
 import logging
-import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,15 @@ from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
-from medtransfer.hashing import digest, without
+from medtransfer.hashing import digest
 from medtransfer.indicators.registry import find_indicators
 from medtransfer.progress import Tally
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
-from medtransfer.rank.finished import CANDIDATES, PAGE, TEXT
+from medtransfer.rank.finished import PAGE, TEXT, record_file
 from medtransfer.rank.measurement import Measure
-from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.ranking import Ranking, reliable
 from medtransfer.rank.settings import scoring, shared_settings
 from medtransfer.rank.targets import check_images, fitting_indicators
 from medtransfer.records import IMAGE_TASKS, PreparedTarget, write_json, write_text
@@ -40,7 +39,6 @@ from medtransfer.tasks.contract import Metric
 from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
-ADDED = {"sources": (), "continues": False}  # fields of a candidate that say nothing about others, in the names of their records
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,12 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
     jobs = [describe_job(candidate, target, names, params) for candidate in candidates]
     left_out = _measure(params, jobs)
-    records = [RankedCandidate.read(Path(job.record)) for job in jobs if job.name not in left_out]
-    if not records:
+    measured = [job.read() for job in jobs if job.name not in left_out]
+    if not measured:
         name, reason = next(iter(left_out.items()))
         none = "the only candidate could not" if len(jobs) == 1 else f"none of the {len(jobs)} candidates could"
         raise StageError(f"{none} be measured; {'' if len(jobs) == 1 else 'the first, '}{name}: {reason}")
+    records = [record.only(names) for record in measured]
     ranking = Ranking(
         target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
         params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
@@ -97,7 +96,7 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     known = {"outcomes": outcomes.tolist(), "seeds": seeds, "other_recipe": protocol not in {"", recipe}}
     ranking = replace(ranking, **known, least=metric.floor(params.report.least))
     maps = {job.name: map_file(Path(job.record)) for job in jobs}
-    pages = _write(ranking, target, params, maps)
+    pages = _write(ranking, measured, target, params, maps)
     return Assessed(ranking, [*pages, *(Path(job.record) for job in jobs), *(path for path in maps.values() if path.exists())])
 
 
@@ -128,9 +127,8 @@ def _by(params: Params, target: PreparedTarget) -> list[str]:
 
 def describe_job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
     """Return the work of measuring a candidate, with the file of its record."""
-    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), ADDED), 6)}.json"
-    record = Path(params.rank.out) / CANDIDATES / file
-    return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
+    record = str(record_file(candidate, Path(params.rank.out)))
+    return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, record)
 
 
 def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
@@ -184,19 +182,25 @@ class _Progress:
         if outcome.status != "done":
             log.warning("rank: %d/%d %s is left out: %s", self.tally.done, self.tally.total, job.name, outcome.reason)
             return
-        record = RankedCandidate.read(Path(job.record))
+        record = job.read()
         contract = record.input
         loaded = f"{record.audit}; expects {contract['size']} px, mean {contract['mean']}, std {contract['std']}; "
         log.info(
-            "rank: %d/%d %s: %s%.1f s", self.tally.done, self.tally.total, job.name, "" if self._alone else loaded, record.seconds
+            "rank: %d/%d %s: %s%.1f s", self.tally.done, self.tally.total, job.name, "" if self._alone else loaded, outcome.seconds
         )  # fmt: skip
 
     def drop(self, job: Measure) -> None:
         """Do nothing: no candidate is dropped."""
 
 
-def _write(ranking: Ranking, target: PreparedTarget, params: Params, maps: Mapping[str, Path]) -> list[Path]:
-    """Write page, tables and runs, with the file of each candidate's map, if there is one; return the files."""
+def _write(
+    ranking: Ranking, measured: Sequence[RankedCandidate], target: PreparedTarget, params: Params, maps: Mapping[str, Path]
+) -> list[Path]:  # fmt: skip
+    """Write page and tables, and the runs of all that was measured, with each candidate's map if there is one.
+
+    Returns:
+        The page and the tables.
+    """
     out, settings = Path(params.rank.out), digest(shared_settings(params))
     files = {
         "ranking.csv": as_csv(tables.score_rows(ranking)), "candidates.csv": as_csv(tables.candidate_rows(ranking)),
@@ -207,7 +211,7 @@ def _write(ranking: Ranking, target: PreparedTarget, params: Params, maps: Mappi
         write_text(out / name, text)
     write_json(out / "ranking.json", _summary(ranking))
     drawn = {name: file for name, file in maps.items() if name in ranking.maps}
-    records = [_record(ranking, index, target, settings, drawn) for index in range(len(ranking.candidates))]
+    records = [_record(candidate, ranking, target, settings, drawn) for candidate in measured]
     tracking.write_runs("rank", records, "candidates")
     return [out / name for name in (*files, "ranking.json")]
 
@@ -224,11 +228,10 @@ def _summary(ranking: Ranking) -> dict[str, Any]:
 
 
 def _record(
-    ranking: Ranking, index: int, target: PreparedTarget, settings: str, maps: Mapping[str, Path]
+    candidate: RankedCandidate, ranking: Ranking, target: PreparedTarget, settings: str, maps: Mapping[str, Path]
 ) -> tracking.RunRecord:  # fmt: skip
     """Return the run of a candidate; values are metrics by the indicator's name, so that runs compare in the UI."""
-    candidate = ranking.candidates[index]
-    values = {name: float(ranking.values(name)[index]) for name in ranking.indicators}
+    values = {row.indicator: reliable(row) for row in candidate.rows}
     errors = {f"{row.indicator}_se": row.error for row in candidate.rows if row.error is not None}
     cost = {"seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory}
     accuracy = {} if candidate.source_accuracy is None else {"source_accuracy": candidate.source_accuracy}

@@ -1,5 +1,6 @@
 """Whether a ranking is finished: what it was made of has not changed, and its files and runs are there."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from medtransfer.config.loaded_files import repeated_options
 from medtransfer.environment import code_digest
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.identity import head_digest, identify
@@ -25,10 +26,30 @@ if TYPE_CHECKING:
     from medtransfer.records.evidence import EvidenceRow
 
 PAGE, TEXT = "ranking.html", "ranking.md"
-# Say where and how fast candidates are measured; what they are and how they are measured is digested.
 CANDIDATES = "candidates"  # folder of their records, below that of the ranking
+ADDED = {"sources": (), "continues": False}  # fields of a candidate that say nothing about others, in the names of their records
+# Say where and how fast candidates are measured; what they are and how they are measured is digested.
 NOT_IN_REQUEST = {"launcher", "workers", "candidates"}
 NOT_IN_SCORES = {"target", "encoder", "origin", "out", "accelerator", "batch_size"}
+
+
+def record_file(candidate: Candidate, out: Path) -> Path:
+    """Return the file of a candidate's record, below the folder of the ranking."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", candidate.name)
+    return out / CANDIDATES / f"{name}-{digest(without(asdict(candidate), ADDED), 6)}.json"
+
+
+def count_unmeasured(params: Params, candidates: Sequence[Candidate]) -> int:
+    """Count the candidates whose records lack an indicator; whether the others are current is not asked, which takes PyTorch."""
+    asked = set(INDICATORS if ALL in params.rank.indicators else [*params.rank.indicators, params.rank.by])
+    return sum(not asked <= _measured(record_file(candidate, Path(params.rank.out))) for candidate in candidates)
+
+
+def _measured(file: Path) -> set[str]:
+    try:
+        return set(RankedCandidate.read(file).indicators)
+    except InputError:  # missing, of another version or broken
+        return set()
 
 
 def request_of(

@@ -1,4 +1,4 @@
-"""Measure one candidate: all indicators in one streamed pass, or the stored record if nothing has changed."""
+"""Measure one candidate: the indicators that its stored record lacks, in one streamed pass."""
 
 import logging
 import math
@@ -6,8 +6,9 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +18,8 @@ from medtransfer.config import Params, Score
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
-from medtransfer.indicators.contract import pick
-from medtransfer.indicators.registry import find_indicators
+from medtransfer.indicators.contract import Indicator, pick
+from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.requirements import needs_head
 from medtransfer.indicators.streamed_pass import measure
 from medtransfer.locks import exclusive
@@ -84,18 +85,39 @@ class Measure:
             InputError: its weights do not exist.
         """
         target = PreparedTarget.open(Path(self.target)).verify()
-        return _is_current(Path(self.record), self._cell(params, target, identify(self.candidate, params.score.seed)))
+        return not self._missing(self._stored(params, target, identify(self.candidate, params.score.seed)))
 
-    def _cell(self, params: Params, target: PreparedTarget, weights: str) -> str:
-        """Return the digest of everything that the measurement depends on."""
-        with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
+    def read(self) -> RankedCandidate:
+        """Read the record of all that is measured of the candidate.
+
+        Raises:
+            InputError: it is missing or broken.
+        """
+        return RankedCandidate.read(Path(self.record))
+
+    def _stored(self, params: Params, target: PreparedTarget, weights: str) -> RankedCandidate | None:
+        """Return the record if it is of the same weights, images and settings, whichever indicators it has."""
+        try:
+            record = self.read()
+        except InputError:  # missing, of another version or broken
+            return None
+        known = INDICATORS.keys() >= set(record.indicators)
+        return record if known and record.cell == self._cell(record.indicators, params, target, weights) else None
+
+    def _missing(self, stored: RankedCandidate | None) -> list[str]:
+        """Return the indicators that are still to be measured."""
+        return [name for name in self.indicators if stored is None or name not in stored.indicators]
+
+    def _cell(self, indicators: Sequence[str], params: Params, target: PreparedTarget, weights: str) -> str:
+        """Return the digest of everything that the measurement of some indicators depends on."""
+        with_head = needs_head(find_indicators(indicators, "rank.indicators"))
         parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
         parts += [head] if with_head and (head := head_digest(self.candidate)) else []
         parts += ["map"] if has_map(target) else []
-        return digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
+        return digest([*parts, list(indicators), self.mode, RankedCandidate.form()], 16)
 
     def run(self, params: Params) -> None:
-        """Measure the candidate, unless it is done.
+        """Measure what the candidate's record lacks.
 
         Raises:
             InputError: its weights do not load whole, or its encoder does not fit the images.
@@ -103,24 +125,28 @@ class Measure:
         path, section, rank = Path(self.record), scoring(params), params.rank
         target = PreparedTarget.open(Path(self.target)).verify()
         weights = identify(self.candidate, params.score.seed)
-        with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
-        cell = self._cell(params, target, weights)
         with exclusive(path.with_suffix("")):
-            if _is_current(path, cell):
+            stored = self._stored(params, target, weights)
+            if not (names := self._missing(stored)):
                 log.info("rank: %s is measured already; reused", self.name)
                 return
+            missing = find_indicators(names, "rank.indicators")
+            with_head = needs_head(missing)
             loaded = load(
                 self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels, with_head
             )  # fmt: skip
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
             section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
             self._check(loaded.encoder, section.level, target, params.rank.images is None)
-            record = self._measure(section, target, loaded, weights, cell)
-            map_file(path).unlink(missing_ok=True)
-            if has_map(target):
+            record = self._measure(missing, section, target, loaded, weights)
+            if stored is None:
+                map_file(path).unlink(missing_ok=True)
+            else:
+                record = stored.extended(record)
+            if has_map(target) and not map_file(path).exists():
                 fabric = open_fabric(section.accelerator, 1, section.precision)
                 draw_map(map_file(path), loaded.encoder, target, section.split, loaded.contract, section.seed, fabric)
-            record.write(path)
+            replace(record, cell=self._cell(record.indicators, params, target, weights)).write(path)
 
     def _check(self, encoder: Encoder, level: int, target: PreparedTarget, prepared: bool) -> None:
         target.require_size(encoder.multiple, f"{encoder.name} ({encoder.size_rule()})", prepared)
@@ -128,10 +154,11 @@ class Measure:
             raise InputError(f"expected a level from -1 to -{count} for {self.name}, but got {level}; set rank.level")
 
     def _measure(
-        self, section: Score, target: PreparedTarget, loaded: Loaded, weights: str, cell: str
+        self, indicators: Sequence[Indicator], section: Score, target: PreparedTarget, loaded: Loaded, weights: str
     ) -> RankedCandidate:  # fmt: skip
+        """Return the record of a pass, still without its cell."""
         fabric = open_fabric(section.accelerator, 1, section.precision)
-        indicators, options, encoder = find_indicators(self.indicators, "rank.indicators"), options_of(section), loaded.encoder
+        options, encoder = options_of(section), loaded.encoder
         clock = Stopwatch(encoder, fabric.device)
         begin = time.perf_counter()
         forget_peak_memory(fabric.device)
@@ -148,7 +175,7 @@ class Measure:
             name=candidate.name, kind=candidate.kind, build=encoder.name, arguments=encoder.arguments, weights=weights,
             audit=loaded.audit, input=loaded.contract, levels=[[level.stride, level.channels] for level in encoder.levels],
             level=section.level, series=candidate.series, source=loaded.source, epoch=candidate.epoch,
-            source_accuracy=loaded.source_accuracy, cell=cell, images=len(images),
+            source_accuracy=loaded.source_accuracy, cell="", images=len(images),
             groups=_count_groups(target, section, len(images)),
             rows=[pick(measured[one.name].scores, one.watched(options, self.mode)) for one in indicators],
             notes={name: result.notes for name, result in measured.items() if result.notes},
@@ -163,13 +190,6 @@ def choose_level(encoder: Encoder, stride: int, level: int | None) -> int:
         return level
     distances = [abs(math.log2(other.stride / stride)) for other in encoder.levels]
     return distances.index(min(distances)) - len(distances)
-
-
-def _is_current(path: Path, cell: str) -> bool:
-    try:
-        return RankedCandidate.read(path).cell == cell
-    except InputError:  # missing, of another version or broken
-        return False
 
 
 def _describe(loaded: Loaded, target: PreparedTarget) -> str:

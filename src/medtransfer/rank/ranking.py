@@ -1,5 +1,6 @@
 """The ranking of measured candidates by every indicator, with what they have in common and the baselines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,11 @@ from medtransfer.records.feature_map import FeatureMap
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.scores import Score
 from medtransfer.seeds import derive_seed
+
+
+def reliable(row: Score) -> float:
+    """Return the value of a score, NaN where it is undefined or measured on broken embeddings."""
+    return math.nan if row.flags.get("nonfinite") else row.number
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Ranking:
 
     def values(self, name: str) -> Array:
         """Return the values of the candidates, (C,), NaN where undefined or measured on broken embeddings."""
-        return np.array([np.nan if row.flags.get("nonfinite") else row.number for row in self.rows[name]])
+        return np.array([reliable(row) for row in self.rows[name]])
 
     @cached_property
     def standings(self) -> dict[str, Standing]:

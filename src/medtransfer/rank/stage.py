@@ -18,7 +18,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.rank.candidates import read_candidates
-from medtransfer.rank.finished import CANDIDATES, PAGE, TEXT, finish, is_finished, request_of
+from medtransfer.rank.finished import PAGE, TEXT, count_unmeasured, finish, is_finished, request_of
 from medtransfer.rank.targets import check_sizes, open_target
 from medtransfer.records import write_text
 from medtransfer.records.finished import forget_finished, read_finished
@@ -125,11 +125,11 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
             log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         section = params.rank
-        if not any((out / CANDIDATES).glob("*.json")):  # else few candidates may be left to measure, or none
+        if unmeasured := count_unmeasured(params, candidates):
             if LAUNCHERS[section.launcher].here:
                 require_device(params.score.accelerator, params.score.precision)
             with tracking.project_run_set_aside():
-                LAUNCHERS[section.launcher].prepare(params, section.workers, len(candidates), params.score.accelerator)
+                LAUNCHERS[section.launcher].prepare(params, section.workers, unmeasured, params.score.accelerator)
         with loading("rank"):
             from medtransfer.rank.assess import assess
         assessed = assess(params, candidates, target, evidence)

@@ -1,5 +1,6 @@
 """Record of a candidate in a ranking: how its weights were loaded, what it was measured on, and its scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -31,14 +32,14 @@ class RankedCandidate(Record):
         source: name of the source dataset of a checkpoint; empty for others.
         epoch: epoch of a checkpoint, else None.
         source_accuracy: validation accuracy on the source, None if unknown.
-        cell: digest of everything that the scores depend on.
+        cell: digest of everything that the scores depend on, and of their names.
         images: images that it was measured on.
         groups: groups of these images, such as patients.
         rows: one `Score` per indicator, at the setting of the mode of transfer.
         notes: remarks for the reader, by indicator.
-        seconds: time of the pass and of all indicators.
+        seconds: time of the pass and of all indicators; of all passes if some were measured later.
         forward_seconds: the part of it that the encoder took.
-        memory: peak memory of the process, or of the GPU, in MiB.
+        memory: peak memory of the process, or of the GPU, in MiB, in the pass that took most.
         continues: whether it is a checkpoint of a pretraining that continues from other weights, which are its epoch 0.
     """
 
@@ -80,6 +81,24 @@ class RankedCandidate(Record):
         """Read and validate the record, with `rows` as `Score` objects."""
         record = super().read(path)
         return replace(record, rows=[Score(**row) for row in record.rows])
+
+    @property
+    def indicators(self) -> list[str]:
+        """Names of the measured indicators."""
+        return [row.indicator for row in self.rows]
+
+    def only(self, indicators: Sequence[str]) -> Self:
+        """Return the record with the scores of some of its indicators, in their order; cell and costs stay those of all."""
+        rows = {row.indicator: row for row in self.rows}
+        notes = {name: notes for name, notes in self.notes.items() if name in indicators}
+        return replace(self, rows=[rows[name] for name in indicators], notes=notes)
+
+    def extended(self, later: Self) -> Self:
+        """Return the record that a later pass makes of this one, by other indicators of the same weights, images and settings."""
+        return replace(
+            later, rows=[*self.rows, *later.rows], notes=self.notes | later.notes, seconds=self.seconds + later.seconds,
+            forward_seconds=self.forward_seconds + later.forward_seconds, memory=max(self.memory, later.memory),
+        )  # fmt: skip
 
     @property
     def stride(self) -> int:
