@@ -109,6 +109,19 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """Return how many bytes of memory this process may take on Linux, where a scheduler may limit them; 0 elsewhere."""
+    known = [1024 * int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    for line in _lines("/proc/self/cgroup"):
+        number, kinds, group = line.split(":", 2)
+        if "memory" in kinds.split(",") or number == "0":
+            root, name = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if kinds else ("/sys/fs/cgroup", "memory.max")
+            folder = Path(root, group.lstrip("/"))
+            limits = [text for each in (folder, *folder.parents) for text in _lines(str(each / name))]
+            known += [int(text) for text in limits if text.isdecimal()]
+    return min(known, default=0)
+
+
 def has_driver() -> bool:
     """Return whether a GPU's driver may be there; without one PyTorch, which takes seconds to load, would find none."""
     if sys.platform != "linux" or any(Path(driver).exists() for driver in DRIVERS):

@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 STOPS = (signal.SIGINT, signal.SIGTERM)
 _open: "list[Connection]" = []  # what the forked processes send is received from
+_is_forked = False  # such a process forks no further ones, of which there would be as many for each
 
 
 class Lost(Exception):
@@ -30,7 +31,7 @@ def can_fork() -> bool:
 
     Threads that are not Python's do not count: those of NumPy's OpenBLAS end before a fork, and start again after it.
     """
-    return sys.platform == "linux" and threading.active_count() == 1 and count_cores() > 1
+    return sys.platform == "linux" and not _is_forked and threading.active_count() == 1 and count_cores() > 1
 
 
 class Results(Generic[Result]):
@@ -108,6 +109,8 @@ def _start(work: Callable[[], Iterable[object]]) -> "tuple[int, Connection]":
 
 def _work(work: Callable[[], Iterable[object]], receiving: "Connection", sending: "Connection", mask: set[int]) -> NoReturn:
     """Work and end; main function of a forked process."""
+    global _is_forked
+    _is_forked = True
     try:
         signal.set_wakeup_fd(-1)
         for number in STOPS:
@@ -126,7 +129,8 @@ def _work(work: Callable[[], Iterable[object]], receiving: "Connection", sending
 
 
 def share(
-    work: Callable[[Item], Result], items: Sequence[Item], least: int, elsewhere: Callable[[Item], Result] | None = None
+    work: Callable[[Item], Result], items: Sequence[Item], least: int, elsewhere: Callable[[Item], Result] | None = None,
+    most: int | None = None,
 ) -> Iterator[Result]:  # fmt: skip
     """Yield the result of every item in order, which all cores compute where `can_fork`.
 
@@ -136,8 +140,9 @@ def share(
         least: number of items that are worth a process.
         elsewhere: in place of `work` in the other processes; where it raises anything, the rest of the process's items is left
             to this one.
+        most: number of processes, at most; None: as many as there are cores.
     """
-    processes = min(count_cores(), len(items) // least) if can_fork() else 1
+    processes = min(count_cores(), len(items) // least, *([] if most is None else [most])) if can_fork() else 1
     if processes < 2:
         yield from map(work, items)
         return

@@ -2,9 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+THREADS = 8  # reading waits for the disk or the network
+AT_ONCE = 1024  # files that are asked for before the first of them is needed
 
 
 def canonical_json(value: Any) -> str:
@@ -23,6 +27,13 @@ def without(values: Mapping[str, Any], unchanged: Mapping[str, Any]) -> dict[str
 def digest(value: Any, length: int = 12) -> str:
     """Return the first `length` hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def files_sha256(paths: Sequence[Path], check: Callable[[Path], Path] = lambda path: path) -> Iterator[str]:
+    """Yield the SHA-256 of files, several of which are read at once, after a check that may raise an error of its own."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for begin in range(0, len(paths), AT_ONCE):
+            yield from pool.map(lambda path: file_sha256(check(path)), paths[begin : begin + AT_ONCE])
 
 
 def file_sha256(path: Path) -> str:

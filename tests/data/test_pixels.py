@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.pixels import centre, normalise, normalise_pixels, per_channel, to_colours, to_images
+from medtransfer.data.colours import to_colours
+from medtransfer.data.pixels import centre, normalise, normalise_pixels, per_channel, to_images
 
 
 def test_rgb_scales_and_moves_channels_first() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.prepare.conftest import CASES
 
+from medtransfer import forks
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
@@ -30,8 +31,11 @@ Run = Callable[..., PreparedTarget]
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Path, tmp_path: Path) -> None:
+def test_a_prepared_target_keeps_the_contract(
+    reader: str, run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     prepared = run(reader)
+    said = [message.replace(str(prepared.folder), "") for message in caplog.messages]
     index, images, info = prepared.index, prepared.images, prepared.info
     (labels_file,) = info.arrays.keys() - {IMAGES_FILE, INDEX_FILE}
     labels = np.load(prepared.folder / labels_file)
@@ -61,7 +65,12 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert (prepared.folder / "preview.png").is_file()
     assert info.sources and set(index["source"]) <= set(info.sources)
     assert all(file_sha256(samples / CASES[reader]["root"] / name) == digest for name, digest in info.sources.items())
-    assert run(reader, out=tmp_path / "again").info.fingerprint == info.fingerprint
+    monkeypatch.setattr(forks, "can_fork", lambda: True)
+    monkeypatch.setattr(forks, "count_cores", lambda: 3)
+    caplog.clear()
+    again = run(reader, out=tmp_path / "again")
+    assert again.info == info and (again.folder / INDEX_FILE).read_bytes() == (prepared.folder / INDEX_FILE).read_bytes()
+    assert [message.replace(str(again.folder), "") for message in caplog.messages] == said
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -1,4 +1,4 @@
-"""Stored uint8 pixels as float tensors, channels first; normalisation, centre crop, and pixels to look at.
+"""Stored uint8 pixels as float tensors, channels first; normalisation, and centre crop.
 
 Batches travel from the dataset to the device as they are stored, uint8 (N, H, W, C), a byte per value and one channel for grey;
 `normalise_pixels` makes a model's input of them there. Pixels that an augmentation left as fractions of 255 travel as float32 in
@@ -80,18 +80,6 @@ def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
         channels: channels of the images, see `input_channels`.
     """
     return tuple(values[channel % len(values)] for channel in range(channels))
-
-
-def to_colours(pixels: np.ndarray | Tensor) -> np.ndarray:
-    """Return pixels (H, W, C) as colours uint8 (H, W, 3) to look at: of other than 3 channels the first, in grey.
-
-    Args:
-        pixels: uint8, or float32 in [0, 1] units, which are rounded.
-    """
-    pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8:
-        pixels = (255 * pixels.clip(0, 1)).round().astype(np.uint8)
-    return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
 def centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -12,8 +12,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image as Pillow
 
-from medtransfer.data.colours import colour_of
-from medtransfer.data.pixels import to_colours
+from medtransfer.data.colours import colour_of, to_colours
 from medtransfer.data.volumes import ENDINGS, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels

@@ -1,5 +1,6 @@
 """Which pictures are coloured, and which lose transparency, noted while they are read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,17 @@ class Conversions:
     in_colour: dict[Path, bool] = field(default_factory=dict)
     coloured: dict[Path, bool] = field(default_factory=dict)
     transparent: dict[Path, bool] = field(default_factory=dict)
+
+    def of(self, paths: Iterable[Path]) -> "Conversions":
+        """Return what is noted of some files."""
+        parts = (self.in_colour, self.coloured, self.transparent)
+        return Conversions(*({path: part[path] for path in paths if path in part} for part in parts))
+
+    def add(self, others: "Conversions") -> None:
+        """Note what another process has noted."""
+        self.in_colour.update(others.in_colour)
+        self.coloured.update(others.coloured)
+        self.transparent.update(others.transparent)
 
     def see(self, path: Path, picture: Image.Image) -> None:
         """Note a picture, without its alpha channel."""

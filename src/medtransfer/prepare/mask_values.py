@@ -52,7 +52,7 @@ class MaskRule:
         Raises:
             InputError: a raw value has no class.
         """
-        values = np.unique(raw.values).tolist()
+        values = distinct(raw.values).tolist()
         ignored = np.isin(raw.values, list(self.ignored))
         if self.threshold is not None:
             mask = (raw.values >= self.threshold).astype(np.uint8)
@@ -121,6 +121,11 @@ class MaskRule:
                 "prepare: %s holds %d values near 0 and 255, as lossy compression makes them; such masks are split at %d (option "
                 "`threshold`)", path, len(values), MIDDLE,
             )  # fmt: skip
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Return the sorted values of an array, each once; those of bytes are counted, which is faster than `numpy.unique`."""
+    return np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
 
 
 def describe_values(values: Sequence[float]) -> str:

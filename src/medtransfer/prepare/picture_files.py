@@ -166,7 +166,7 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None, conversi
             picture = picture.convert("RGB") if picture.mode == "LAB" else picture  # Pillow converts it to nothing else
             pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))  # to the same mode it would copy
             pixels = pixels.reshape(*pixels.shape[:2], channels)
-    return np.repeat(pixels, channels // pixels.shape[-1], axis=-1)
+    return pixels.copy() if pixels.shape[-1] == channels else np.repeat(pixels, channels, axis=-1)
 
 
 def read_stored(path: Path) -> np.ndarray:

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from medtransfer.data.colours import colour_of
-from medtransfer.data.pixels import to_colours
+from medtransfer.data.colours import colour_of, to_colours
 from medtransfer.records import IGNORE, IMAGE_TASKS, UNCERTAIN, PreparedTarget, TargetInfo
 
 COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text

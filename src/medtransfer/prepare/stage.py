@@ -15,10 +15,11 @@ import numpy as np
 from medtransfer import tracking
 from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError
-from medtransfer.hashing import file_sha256
+from medtransfer.hashing import file_sha256, files_sha256
 from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
 from medtransfer.prepare.label_counts import check_labels, count_labels, describe_labels
+from medtransfer.prepare.loading import load
 from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
@@ -130,7 +131,7 @@ def prepare(
                 image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore, regions=dict(scan.regions),
             ).write(partial / TARGET_FILE)  # fmt: skip
             with status("prepare: drawing the preview"):
-                from medtransfer.prepare.preview import draw_preview  # loads torch and matplotlib
+                from medtransfer.prepare.preview import draw_preview
 
                 draw_preview(PreparedTarget.open(partial), partial / "preview.png")
             if definition is not None:
@@ -195,10 +196,9 @@ def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
     if foreign := [path for path in files if not _is_utf8(path)]:
         raise InputError(f"expected file names in UTF-8, but got {os.fsencode(foreign[0])!r}; rename the file")
-    hashes = {
-        path.relative_to(root).as_posix(): file_sha256(require_file(path, "a file of the dataset", "restore it"))
-        for path in track(files, "prepare: hashing", len(files), "files")
-    }  # fmt: skip
+    hashed = files_sha256(list(files), lambda path: require_file(path, "a file of the dataset", "restore it"))
+    hashed = track(hashed, "prepare: hashing", len(files), "files")
+    hashes = {path.relative_to(root).as_posix(): sha256 for path, sha256 in zip(files, hashed, strict=True)}
     if isinstance(split, Mapping) and "file" in split:
         hashes["split file"] = file_sha256(Path(split["file"]))
     return hashes
@@ -242,13 +242,12 @@ def _is_current(
 
 
 def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
-    """Write all pictures to the two arrays, with one item in memory at a time."""
+    """Write all pictures to the two arrays; each process has one item in memory at a time."""
     total = sum(item.pictures for item in scan.items)
     images = create_array(folder / IMAGES_FILE, (total, *size, scan.channels))
     labels = create_array(folder / scan.labels.file, (total, *scan.labels.shape)) if scan.labels else None
     rows = Rows()
-    pictures = ((item, picture) for item in scan.items for picture in item.load())
-    for row, (item, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
+    for row, (item, picture) in enumerate(track(load(scan, size), f"prepare: {target}", total, "images")):
         images[row] = picture.image
         rows.items.append(item)
         rows.slices.append(picture.slice)

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -12,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.environment import own_folder
-from medtransfer.hashing import digest, file_sha256
+from medtransfer.hashing import digest, files_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records.file_states import is_settled
 
 CHUNK = 1024  # files per transaction; an interrupted scan resumes after the last one
-THREADS = 8  # reading waits for the disk or the network
 
 
 def file_digests(root: Path, names: NDArray[np.bytes_], states: NDArray[np.int64], label: str) -> Generator[str, None, None]:
@@ -51,9 +49,8 @@ def _read(root: Path, files: Sequence[tuple[bytes, list[int]]], connection: sqli
     if not files:
         return {}
     moment = time.time()
-    with ThreadPoolExecutor(THREADS) as pool:
-        hashed = pool.map(lambda file: file_sha256(root / os.fsdecode(file[0])), files)
-        digests = dict(zip((name for name, _ in files), hashed, strict=True))
+    hashed = files_sha256([root / os.fsdecode(name) for name, _ in files])
+    digests = dict(zip((name for name, _ in files), hashed, strict=True))
     rows = [(name, *state, digests[name]) for name, state in files if is_settled(state, moment)]
     with connection:  # one transaction
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)

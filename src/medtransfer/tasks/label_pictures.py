@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from medtransfer.data.colours import to_colours
 from medtransfer.data.epochs import Samples
-from medtransfer.data.pixels import to_colours
 from medtransfer.data.windows import title_images
 from medtransfer.records import atomic_path
 from medtransfer.tasks.contract import Metric

@@ -12,9 +12,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medtransfer.data.colours import colour_of
+from medtransfer.data.colours import colour_of, to_colours
 from medtransfer.data.epochs import Samples
-from medtransfer.data.pixels import to_colours
 from medtransfer.data.windows import title_images
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric

@@ -17,6 +17,7 @@ import numpy as np
 from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
+from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
@@ -104,6 +105,7 @@ class Scan:
         image_rule: returns how raw images became pictures, once they are loaded; None if no rule describes it.
         loaded_notes: returns further notes, on what only the loaded pictures tell.
         left_out: samples of each split that the options leave out; they count as `expected` ones.
+        conversions: what is noted while the pictures are loaded, by any process; None if nothing is.
     """
 
     classes: tuple[str, ...]
@@ -124,6 +126,7 @@ class Scan:
     image_rule: Callable[[], ImageRule] | None = None
     loaded_notes: Callable[[], Sequence[str]] = tuple
     left_out: Mapping[str, int] = field(default_factory=dict)
+    conversions: Conversions | None = None
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]

@@ -27,6 +27,7 @@ import numpy as np
 
 from medtransfer.data.resizing import Size, resize_image, resize_mask
 from medtransfer.errors import InputError
+from medtransfer.prepare.loading import each
 from medtransfer.prepare.readers.contract import (
     ALL,
     Item,
@@ -122,8 +123,9 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     coin = chosen["labels"] == IMAGES
     items, kept, other_kind = [], [], 0
     without = Counter(whole.left_out)
-    for index, item in enumerate(track(whole.items, f"prepare: crops with {name}", len(whole.items), "items")):
-        crops, swapped = _crops_of(item, cutter, chosen["seed"], coin)
+    draw = partial(_crops_of, cutter=cutter, seed=chosen["seed"], coin=coin)
+    drawn = track(each(whole, whole.input, draw), f"prepare: crops with {name}", len(whole.items), "items")
+    for index, (item, (crops, swapped)) in enumerate(zip(whole.items, drawn, strict=True)):
         other_kind += swapped
         without[item.split or ALL] += item.pictures - len(crops)
         if crops:

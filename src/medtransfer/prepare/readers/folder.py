@@ -162,7 +162,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored or chosen["field"]),
-        regions=regions, see_splits=see_splits, loaded_notes=lambda: describe_conversions(reading.conversions, channels),
+        regions=regions, see_splits=see_splits, conversions=reading.conversions,
+        loaded_notes=lambda: describe_conversions(reading.conversions, channels),
         image_rule=lambda: scaling.image_rule(group=pattern, keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 

@@ -144,7 +144,8 @@ def scan_images(
     return Scan(
         tuple(classes), channels, size, chosen["augmentation"], citation, lambda: _describe_scaling(windows, scaling), expected,
         whole_picture(size), items, task=task, labels=Labels(LABELS_FILE, shape), notes=(*notes, *described),
-        see_splits=see_splits, left_out=left_out or {}, loaded_notes=lambda: describe_conversions(reading.conversions, channels),
+        see_splits=see_splits, left_out=left_out or {}, conversions=reading.conversions,
+        loaded_notes=lambda: describe_conversions(reading.conversions, channels),
         image_rule=None if windows else lambda: scaling.image_rule(group=chosen["group"], keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 

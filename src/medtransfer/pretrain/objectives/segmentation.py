@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from medtransfer.data.pixels import to_colours
+from medtransfer.data.colours import to_colours
 from medtransfer.data.prepared_images import SPLITS, check_images
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError

@@ -1,0 +1,79 @@
+"""Load the pictures of a dataset, on all cores where they fit in memory."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from typing import TypeVar
+
+from medtransfer.environment import available_memory
+from medtransfer.forks import share
+from medtransfer.prepare.conversions import Conversions
+from medtransfer.prepare.readers.contract import Item, Picture, Scan, Size
+
+LEAST = 4  # items that are worth a process
+LOADED = 50  # bytes of memory that a byte of a file takes while it is loaded, at most: compressed, then of real numbers, and copied
+Result = TypeVar("Result")
+
+log = logging.getLogger("medtransfer")
+
+
+class _Said(Exception):
+    """Something is to be logged, which is left to the first process."""
+
+
+def load(scan: Scan, size: Size) -> Iterator[tuple[Item, Picture]]:
+    """Yield every picture with its item, in order.
+
+    Args:
+        scan: description of the dataset.
+        size: (height, width) of the stored pictures, pixels.
+    """
+    if _affordable(scan, size) < 2:
+        for item in scan.items:  # without a copy of all pictures of an item
+            yield from ((item, picture) for picture in item.load())
+        return
+    for item, pictures in zip(scan.items, each(scan, size, lambda item: list(item.load())), strict=True):
+        yield from ((item, picture) for picture in pictures)
+
+
+def each(scan: Scan, size: Size, work: Callable[[Item], Result]) -> Iterator[Result]:
+    """Yield what work that loads an item makes of each, in order; other arguments as in `load`."""
+
+    def here(item: Item) -> tuple[Result, Conversions | None]:
+        return work(item), None
+
+    def elsewhere(item: Item) -> tuple[Result, Conversions | None]:
+        with _silent():
+            return work(item), scan.conversions and scan.conversions.of(item.files)
+
+    for result, noted in share(here, scan.items, LEAST, elsewhere, _affordable(scan, size)):
+        if scan.conversions and noted:
+            scan.conversions.add(noted)
+        yield result
+
+
+def _affordable(scan: Scan, size: Size) -> int:
+    """Return how many processes may each have an item in memory."""
+    try:
+        largest = max(sum(file.stat().st_size for file in item.files) for item in scan.items)
+    except OSError:  # whoever loads the file says it better
+        return 1
+    stored = max(item.pictures for item in scan.items) * math.prod(size) * (scan.channels + 1)
+    return available_memory() // (LOADED * largest + 2 * stored)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Show no bars within the block, and raise _Said in place of logging."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise _Said(record.getMessage())
+
+    log.addFilter(refuse)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        log.removeFilter(refuse)

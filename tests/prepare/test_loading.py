@@ -1,0 +1,166 @@
+"""Pictures are loaded by several processes, and what they make is what one makes."""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from medtransfer import environment, forks
+from medtransfer.environment import available_memory
+from medtransfer.errors import InputError
+from medtransfer.prepare import loading
+from medtransfer.prepare.conversions import Conversions
+from medtransfer.prepare.mask_values import distinct
+from medtransfer.prepare.stage import prepare
+from medtransfer.records import PreparedTarget
+
+FILES = ("images.npy", "masks.npy", "index.csv", "dataset.json", "preview.png")
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let three processes load, although a test runner has threads; return the numbers of those that are forked."""
+    fork, started = os.fork, list[int]()
+
+    def noted() -> int:
+        if process := fork():
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(os, "fork", noted)
+    monkeypatch.setattr(forks, "count_cores", lambda: 3)
+    monkeypatch.setattr(forks, "can_fork", lambda: True)
+    return started
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Return a dataset of twenty pictures in grey, colour and transparency; the masks that one process loads are JPEG files."""
+    root, rng = tmp_path / "raw", np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(20):
+        pixels = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
+        mode = ("L", "RGB", "RGBA")[number % 3]
+        picture = Image.fromarray(pixels[..., : len(mode)] if mode != "L" else pixels[..., 0])
+        picture.save(root / f"images/p{number:02d}.png")
+        mask = np.zeros((40, 50), np.uint8)
+        mask[: number + 1] = 255
+        Image.fromarray(mask).save(root / f"masks/p{number:02d}.{'jpg' if number % 3 == 2 else 'png'}")
+    return root
+
+
+def prepared(root: Path, out: Path) -> PreparedTarget:
+    return prepare(
+        "t", reader="folder", root=root, size=(32, 32), subset=False, split={"test": 0.2, "seed": 1}, validation=0.0,
+        allow_duplicates=False, options={}, out=out,
+    )  # fmt: skip
+
+
+def contents(target: PreparedTarget) -> dict[str, bytes]:
+    return {name: (target.folder / name).read_bytes() for name in FILES}
+
+
+def test_several_processes_make_the_same_files_and_say_the_same(
+    raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "medtransfer")
+    with monkeypatch.context() as alone:
+        alone.setattr(forks, "can_fork", lambda: False)
+        expected = contents(prepared(raw, tmp_path / "alone"))
+    said = [message.replace("/alone/", "/several/") for message in caplog.messages]
+    assert not several and sum("as lossy compression makes them" in message for message in said) == 1
+    assert any("are grey, and 13 are coloured" in message for message in said)
+    assert any(re.search(r"6 of 20 pictures have transparent pixels.* \(such as .*p02.png\)", message) for message in said)
+    caplog.clear()
+    assert contents(prepared(raw, tmp_path / "several")) == expected and caplog.messages == said
+    assert len(several) == 2
+    for process in several:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(process, os.WNOHANG)
+
+
+def test_what_is_noted_elsewhere_is_handed_on(raw: Path) -> None:
+    paths = sorted((raw / "images").iterdir())
+    whole, here, elsewhere = Conversions(), Conversions(), Conversions()
+    for number, path in enumerate(paths):
+        picture = Image.open(path)
+        for noting in (whole, here if number < 5 else elsewhere):
+            noting.see(path, picture)
+    here.add(elsewhere.of(paths))
+    assert here == whole and len(here.coloured) == 20 and elsewhere.of(paths[:7]).coloured.keys() == set(paths[5:7])
+
+
+def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, several: list[int]) -> None:
+    for number in (9, 14):
+        file = raw / f"images/p{number:02d}.png"
+        file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, but it cannot be read"):
+        prepared(raw, tmp_path / "out")
+    assert len(several) == 2 and not (tmp_path / "out/t").exists()
+
+
+@pytest.mark.parametrize(("memory", "started"), [(0, 0), (10**5, 0), (10**6, 1), (10**9, 2)])
+def test_as_many_processes_load_as_have_memory(
+    memory: int, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "available_memory", lambda: memory)
+    largest = max(
+        sum(file.stat().st_size for file in (raw / "images" / f"p{n:02d}.png", *(raw / "masks").glob(f"p{n:02d}.*")))
+        for n in range(20)
+    )
+    assert 2 * 50 * largest < 10**6 < 3 * 50 * largest
+    prepared(raw, tmp_path / "out")
+    assert len(several) == started
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 0),
+        ({"/proc/meminfo": ["MemTotal: 9 kB", "MemAvailable:   2048 kB"]}, 2 * 2**20),
+        (
+            {
+                "/proc/meminfo": ["MemAvailable:   2048 kB"], "/proc/self/cgroup": ["0::/slurm/job"],
+                "/sys/fs/cgroup/slurm/job/memory.max": ["max"], "/sys/fs/cgroup/slurm/memory.max": ["1000"],
+            },
+            1000,
+        ),
+        (
+            {
+                "/proc/meminfo": ["MemAvailable:   2048 kB"], "/proc/self/cgroup": ["5:cpu,cpuacct:/x", "4:memory:/job"],
+                "/sys/fs/cgroup/memory/job/memory.limit_in_bytes": ["2000"],
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes": ["9223372036854771712"],
+            },
+            2000,
+        ),
+    ],
+)  # fmt: skip
+def test_memory_is_what_is_left_and_what_a_scheduler_allows(
+    files: dict[str, list[str]], free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_lines", lambda path: files.get(path, []))
+    assert available_memory() == free
+
+
+@given(st.sampled_from([np.uint8, np.int16, np.float32, np.bool_]).flatmap(lambda kind: arrays(kind, array_shapes(max_dims=2))))
+def test_each_value_is_listed_once(values: np.ndarray) -> None:
+    assert np.array_equal(distinct(values), np.unique(values), equal_nan=values.dtype.kind == "f")
+
+
+def test_a_forked_process_forks_no_further_ones(several: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(forks, "count_cores", lambda: 3)
+    monkeypatch.setattr(forks.threading, "active_count", lambda: 1)
+    can_fork: Callable[[], bool] = forks.can_fork
+    assert can_fork()
+    with forks.forked(lambda: [can_fork()]) as results:
+        assert results.take() is False
