@@ -152,6 +152,11 @@ def test_a_server_that_does_not_listen_is_refused_without_heavy_libraries(words:
     assert heavy == "loaded []"
 
 
+def test_a_target_is_prepared_without_heavy_libraries(finished: Path) -> None:
+    code, heavy, said = loaded("prepare --force", finished)
+    assert (code, heavy) == (0, "loaded []") and "train" in said
+
+
 def test_a_ranking_is_made_again_when_a_file_or_an_outcome_has_changed(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from medtransfer.rank import assess, stage
 
