@@ -1,4 +1,4 @@
-"""Predict images and write their files: a picture is predicted while the next one is read and the last one is written."""
+"""Predict images and write their files: a picture is predicted while the next one is read and others are drawn and written."""
 
 import time
 from collections import deque
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medtransfer.environment import count_cores
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import labels, outputs
@@ -24,6 +25,8 @@ from medtransfer.predict.reference_masks import read_reference
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import Prediction, write_bytes, write_values
 from medtransfer.records.tables import as_csv
+
+DRAWERS = 4  # overlays that are drawn at once, at most: as many pictures are in memory
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,12 @@ def predict_images(
         conversions: notes which images are coloured or transparent.
         stale: tables that say nothing any more once an image is predicted; they are written again when all are.
     """
-    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as writing:
+    drawers = min(DRAWERS, count_cores())
+    with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(drawers) as drawing, ThreadPoolExecutor(1) as writing:
         pending = deque[Future[Prediction]]()
         for image, stored in _read_ahead(reading, job, images, conversions):
-            pending.append(_complete(writing, job, models, image, keys[image.name], stored, stale))
-            while len(pending) > (0 if image.is_volume else 1):  # of volumes a single one is in memory
+            pending.append(_complete(drawing, writing, job, models, image, keys[image.name], stored, stale))
+            while len(pending) > (0 if image.is_volume else drawers):  # of volumes a single one is in memory
                 yield _outcome(pending.popleft())
         yield from map(_outcome, pending)
 
@@ -105,17 +109,19 @@ def _read_ahead(
 
 
 def _complete(
-    writing: ThreadPoolExecutor, job: Job, models: Sequence[Model], image: Image, key: str, stored: Future[Stored],
-    stale: Sequence[Path],
+    drawing: ThreadPoolExecutor, writing: ThreadPoolExecutor, job: Job, models: Sequence[Model], image: Image, key: str,
+    stored: Future[Stored], stale: Sequence[Path],
 ) -> Future[Prediction]:  # fmt: skip
-    """Predict an image, and have its files written."""
+    """Predict an image, and have its overlay drawn and its files written."""
     try:
         predicted = _predict(job, models, image, stored.result())
     except InputError as error:
         failed = Future[Prediction]()
         failed.set_exception(error)
         return failed
-    return writing.submit(_write, job, models, image, key, stored.result().pixels[0], predicted, stale)
+    pixels = stored.result().pixels[0]
+    overlay = drawing.submit(_draw, job, pixels, predicted) if "overlay" in job.files(image, pixels) else None
+    return writing.submit(_write, job, models, image, key, pixels, predicted, overlay, stale)
 
 
 def _outcome(pending: Future[Prediction]) -> Prediction | InputError:
@@ -136,11 +142,20 @@ def _read(job: Job, image: Image, conversions: Conversions) -> Stored:
     return Stored(pixels, truth, time.monotonic() - begin)
 
 
+def _draw(job: Job, pixels: Pixels, predicted: Predicted) -> tuple[bytes, float]:
+    """Return the content of an overlay, and how long it was drawn."""
+    begin = time.monotonic()
+    assert predicted.masks is not None
+    return outputs.draw_overlay(pixels, predicted.masks, job.classes, predicted.truth), time.monotonic() - begin
+
+
 def _write(
-    job: Job, models: Sequence[Model], image: Image, key: str, pixels: Pixels, predicted: Predicted, stale: Sequence[Path]
+    job: Job, models: Sequence[Model], image: Image, key: str, pixels: Pixels, predicted: Predicted,
+    overlay: Future[tuple[bytes, float]] | None, stale: Sequence[Path],
 ) -> Prediction:  # fmt: skip
     """Write the files of an image, remove those of an earlier prediction that it has not, and write its record last."""
-    begin = time.monotonic()
+    drawn, seconds = (b"", 0.0) if overlay is None else overlay.result()
+    begin = time.monotonic() - seconds
     files = job.files(image, pixels)
     names = {kind: path.relative_to(job.out).as_posix() for kind, path in files.items()}
     if predicted.masks is None:
@@ -154,8 +169,8 @@ def _write(
     if predicted.probabilities is not None:
         outputs.write_probabilities(files["probabilities"], image, pixels, predicted.probabilities)
     write_bytes(files[kind], content)
-    if predicted.masks is not None and "overlay" in files:
-        outputs.write_overlay(files["overlay"], pixels, predicted.masks, job.classes, predicted.truth)
+    if overlay is not None:
+        write_bytes(files["overlay"], drawn)
     for table in stale:  # while a record tells that they are ours
         table.unlink(missing_ok=True)
     remove_files(job, image, earlier, names.values())

@@ -49,17 +49,17 @@ def write_probabilities(path: Path, image: Image, pixels: Pixels, probabilities:
         write_bytes(path, _encode_volume(image, pixels, volume))
 
 
-def write_overlay(
-    path: Path, pixels: Pixels, labels: np.ndarray, classes: Sequence[str], truth: np.ndarray | None = None
-) -> None:  # fmt: skip
-    """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread.
+def draw_overlay(pixels: Pixels, labels: np.ndarray, classes: Sequence[str], truth: np.ndarray | None = None) -> bytes:
+    """Draw the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread.
 
     Args:
-        path: path of the PNG.
         pixels: the image.
         labels: predicted labels uint8 (N, H, W).
         classes: names of the classes.
         truth: reference labels uint8 (N, H, W), which are painted on the image between both; None without.
+
+    Returns:
+        The content of a PNG file.
     """
     painted = [labels] if truth is None else [truth, labels]
     any_class = np.logical_or.reduce([masks.any(axis=(1, 2)) for masks in painted])
@@ -75,8 +75,9 @@ def write_overlay(
     colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
     if truth is not None and (truth[chosen] == IGNORE).any():
         colours["ignored"] = colour_of(IGNORE)
-    with atomic_path(path) as partial:
-        Pillow.fromarray(add_legend(np.concatenate(rows), colours)).save(partial, format="PNG", compress_level=COMPRESSION)
+    content = BytesIO()
+    Pillow.fromarray(add_legend(np.concatenate(rows), colours)).save(content, format="PNG", compress_level=COMPRESSION)
+    return content.getvalue()
 
 
 def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:
