@@ -66,6 +66,7 @@ REFUSED = {
     f"predict --force --model {MODEL} --images pictures --accelerator gpu": "has no driver of a GPU",
     f"predict --model {MODEL} --images broken.png": "expected a picture in broken.png, but it cannot be read",
     "finetune --seed 99 --loss nowhere": "expected finetune.loss to be one of dice",
+    "finetune --seed 99 --augmentation '[{HorizontalFlipp: {}}]'": "of albumentations in finetune.augmentation, such as",
     "pretrain --params params.yaml --params depht.yaml": "encoder unet among depth, in_channels, width, but got depht",
     "pretrain --params params.yaml --params timm.yaml": "the name of a timm model, such as resnet50, ",
     "replay": "expected --downstream",

@@ -20,6 +20,7 @@ import numpy as np
 
 from medtransfer.data.augmentation import Pair, Size
 from medtransfer.data.pixels import centre
+from medtransfer.data.transform_names import KEY, unknown_transform
 from medtransfer.errors import InputError
 from medtransfer.records import IGNORE
 
@@ -27,7 +28,6 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else albumentations looks for a 
 import albumentations as A
 
 Specification = Sequence[Mapping[str, Mapping[str, Any]]]
-KEY = "finetune.augmentation"
 GROUPS: dict[str, Any] = {"OneOf": A.OneOf, "SomeOf": A.SomeOf, "Sequential": A.Sequential, "RandomOrder": A.RandomOrder}
 SINGLE: dict[str, Any] = {
     name: kind for name, kind in vars(A).items()
@@ -96,10 +96,7 @@ def _build(entry: Mapping[str, Mapping[str, Any]]) -> Any:
     ((name, given),) = entry.items()
     kind, arguments = {**SINGLE, **GROUPS}.get(name), dict(given)
     if kind is None:
-        import difflib
-
-        close = ", ".join(difflib.get_close_matches(name, [*SINGLE, *GROUPS], 3, 0.4)) or "HorizontalFlip, Affine, OneOf"
-        raise InputError(f"expected a transform of albumentations in {KEY}, such as {close}, but got {name!r}; correct it")
+        raise unknown_transform(name, [*SINGLE, *GROUPS])
     known = [parameter for parameter in inspect.signature(kind.__init__).parameters if parameter not in ("self", "kwargs")]
     if unknown := [argument for argument in arguments if argument not in known]:
         raise InputError(

@@ -62,20 +62,21 @@ class TrainingPlan:
                 )  # fmt: skip
         return cls(section, recipe, origin, start, stopper, force)
 
-    def check_start(self) -> None:
-        """Check that the weights to continue from are those of the recipe's encoder, with all its arguments.
+    def check_encoder(self) -> None:
+        """Check the encoder before the rest is loaded that trains it, and before checkpoints of other settings are moved aside.
 
         Raises:
-            InputError: they are of another architecture.
+            InputError: it cannot be built, does not take images of this size, or is not that of the weights to continue from.
         """
-        if self.start is None:
-            return
         import torch
 
         from medtransfer.encoders.build import build_encoder
 
         with torch.device("meta"):
             encoder = build_encoder(self.recipe.build, **self.recipe.arguments)
+        encoder.check_size(self.recipe.size, self.recipe.size)
+        if self.start is None:
+            return
         info = self.start.info
         if (encoder.name, encoder.arguments) != (info.build, info.arguments):
             raise InputError(

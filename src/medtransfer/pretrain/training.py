@@ -13,14 +13,12 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.config.loaded_files import repeated_options
-from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import canonical_json
 from medtransfer.launchers import is_main_process
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.plan import TrainingPlan
-from medtransfer.pretrain.recipe import Recipe
 from medtransfer.pretrain.reuse import move_aside_foreign
 from medtransfer.pretrain.start import source_of
 from medtransfer.pretrain.sync import finish
@@ -42,7 +40,6 @@ def train(plan: TrainingPlan) -> None:
         InputError: the source, the batches or the stopping rule do not fit the objective; nothing is written then.
     """
     _check_rule(plan)
-    _check_images(plan.recipe)
     recipe, checkpoints = plan.recipe, plan.checkpoints
     check_batches(recipe, len(plan.objective.images["train"]), plan.objective.least_images)
     fabric = open_fabric(plan.section.accelerator, plan.section.devices, recipe.precision, plan.section.num_nodes)
@@ -66,12 +63,6 @@ def _check_rule(plan: TrainingPlan) -> None:
             f"expected a pretrain.stop_rule that needs no accuracy on the source, since the origin {plan.recipe.origin} learns no "
             f"classes, but got {plan.section.stop_rule}; name another one, such as first-drop"
         )
-
-
-def _check_images(recipe: Recipe) -> None:
-    """Check that the encoder can be built, and takes images of this size, before checkpoints of other settings are moved aside."""
-    with torch.device("meta"):
-        build_encoder(recipe.build, **recipe.arguments).check_size(recipe.size, recipe.size)
 
 
 @contextmanager

@@ -47,6 +47,9 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         target.require_size(first.multiple, first.encoder)
         require_device(section.accelerator, section.precision)
         with loading("score"):
+            from medtransfer.score.requested import requested_indicators
+
+            requested_indicators(section, target)  # before the rest is loaded
             from medtransfer.score.scorer import score_checkpoints
         cell = score_checkpoints(section, infos, series, prepared, folder, force)
         files = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if is_ours(path.name) and path.name != FINISHED}

@@ -69,7 +69,7 @@ class Trained:
                 require_machines(section.num_nodes)
                 require_device(section.accelerator, plan.recipe.precision)
                 with loading("pretrain"):
-                    plan.check_start()
+                    plan.check_encoder()
                     from medtransfer.pretrain.training import train
 
                     _ = plan.origin.objective
