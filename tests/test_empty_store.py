@@ -12,6 +12,8 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.score import scorer
 
+ROOT = Path(__file__).parents[1]
+NARROW = "narrow.yaml"  # encoders that cannot be built
 READING = {  # commands that need results of a store, and what they say without one
     "report": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
     "search": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
@@ -25,6 +27,13 @@ READING = {  # commands that need results of a store, and what they say without 
     "rank --candidates checkpoints/unet-simple": "expected checkpoints or weights at checkpoints/unet-simple",
     "cka --candidates checkpoints/unet-simple": "expected checkpoints or weights at checkpoints/unet-simple",
     "pretrain --stop-rule nowhere": "expected pretrain.stop_rule out of first-drop",
+    "pretrain --size 60": "expected images whose sides are multiples of 16 pixels for the encoder unet",
+    "pretrain --size 60 --origin advanced": "expected images whose sides are multiples of 16 pixels for the encoder unet",
+    f"pretrain --params {NARROW}": "cannot build the encoder unet: expected width to be 1 positive whole number",
+    f"score --params {NARROW}": "cannot build the encoder unet: expected width to be 1 positive whole number",
+    f"finetune --params {NARROW}": "cannot build the encoder unet: expected width to be 1 positive whole number",
+    'score --settings {"logme":{"x":1}}': "score.settings.logme.x: is not a known key",
+    f"grid --params {ROOT / 'configs/paper.yaml'}": "expected the images of the study, but 4 folders are missing",
 }
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")
 
@@ -37,9 +46,10 @@ def tables() -> dict[str, bytes]:
 def test_a_refused_command_makes_no_store(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/mlflow.db")
+    Path(NARROW).write_text("pretrain: {encoders: {unet: {width: 0}}}", encoding="utf-8")
     with pytest.raises(InputError, match=READING[words]):
         cli.main(words.split(), standalone_mode=False)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [NARROW]
 
 
 @pytest.mark.parametrize("without", ["file", "tables", "runs"])

@@ -74,7 +74,7 @@ def run_and_report(params: Params, short: bool = False) -> str:
 def _look_up(params: Params) -> tuple[list[Job], set[Job]]:
     """Return all jobs of the study, and those that are finished, and say how many."""
     require_processes(1, "the grid")
-    study.reach_store(params, (*study.RESULTS, "grid"))
+    study.reach_store(params, (*study.RESULTS, "grid"), make=False)
     jobs = plan(params)
     with tracking.project_run_set_aside():
         reused = find_reused(params, jobs)
@@ -119,6 +119,8 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
     launcher: Launcher = Alone(params)  # where nothing is to do, no worker is started
     if to_do:
         with tracking.project_run_set_aside():
+            kind.prepare(params, section.workers, len(to_do), params.finetune.accelerator)  # while the store is made
+            tracking.make_store()
             launcher = launch(params, section.launcher, section.workers, to_do, params.finetune.accelerator, Path(section.out))
     try:
         names = {

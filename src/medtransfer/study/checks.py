@@ -9,7 +9,7 @@ from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.errors import InputError
 from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
-from medtransfer.study.cells import is_trained, planned_cells, study_series, with_values
+from medtransfer.study.cells import is_sample, is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
 
 if TYPE_CHECKING:
@@ -27,6 +27,21 @@ def check_encoder(params: Params, encoder: str, origin: str) -> None:
 
     if _first_record(params, encoder, origin) is None:
         start.check_encoder(with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain)
+
+
+def check_built(params: Params, encoder: str, origin: str) -> None:
+    """Refuse an encoder that cannot be built, or does not take the images of its source, before samples are made for it.
+
+    That takes longer than to load PyTorch. Checkpoints that exist are left alone, as in `check_encoder`.
+    """
+    from medtransfer.pretrain.start import parent_origin, source_of
+
+    section = with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain
+    if not is_trained(params, origin) or _first_record(params, encoder, origin) or not is_sample(params, source_of(section)[1]):
+        return
+    built = _build(params, encoder, origin)
+    if built is not None and parent_origin(section) is None:  # else its images have the size of those before
+        built.check_size(section.size, section.size)
 
 
 def check_cells(params: Params, cells: Iterable[CellName]) -> None:

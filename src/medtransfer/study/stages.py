@@ -20,7 +20,7 @@ from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.modes import MODES, require_decoder
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.study.cells import is_sample, is_trained, with_values
-from medtransfer.study.checks import check_cells, check_encoder, check_score, check_sizes
+from medtransfer.study.checks import check_built, check_cells, check_encoder, check_score, check_sizes
 from medtransfer.study.inputs import Missing, find_missing, missing_for_cells, missing_for_score
 from medtransfer.study.stopper import stopper_of
 from medtransfer.study.store import command
@@ -96,6 +96,7 @@ def _check_pretrain(params: Params) -> None:
         )
     find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
     check_encoder(params, params.pretrain.encoder, params.pretrain.origin)
+    check_built(params, params.pretrain.encoder, params.pretrain.origin)
 
 
 def _pretrain_parent(params: Params) -> None:
@@ -113,6 +114,10 @@ def _missing_for_score(params: Params, force: bool = False) -> Callable[[], None
     """Return what makes the missing inputs of a scoring."""
     missing = missing_for_score(params)
     _check_pretrainings(params, missing)
+    if missing.targets or missing.series:
+        from medtransfer.score.options import options_of
+
+        options_of(params.score)
 
     def check() -> None:
         check_score(params)
@@ -198,6 +203,8 @@ def _check_pretrainings(params: Params, missing: Missing) -> None:
         check_parents(section)
         if (encoder, parent_origin(section)) not in missing.series:
             parent_to_make(section)
+    for encoder, origin in missing.series:
+        check_built(params, encoder, origin)
 
 
 def _check_decoders(params: Params, missing: Missing, cells: Iterable[CellName]) -> None:
