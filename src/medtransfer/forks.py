@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 STOPS = (signal.SIGINT, signal.SIGTERM)
 _open: "list[Connection]" = []  # what the forked processes send is received from
+_most_cores: int | None = None
 _is_forked = False  # such a process forks no further ones, of which there would be as many for each
 
 
@@ -31,7 +32,22 @@ def can_fork() -> bool:
 
     Threads that are not Python's do not count: those of NumPy's OpenBLAS end before a fork, and start again after it.
     """
-    return sys.platform == "linux" and not _is_forked and threading.active_count() == 1 and count_cores() > 1
+    return sys.platform == "linux" and not _is_forked and threading.active_count() == 1 and _usable_cores() > 1
+
+
+@contextmanager
+def limited_to(cores: int | None) -> Iterator[None]:
+    """Share work among so many processes at most within the block, such as a job of a grid; None: as many as there are cores."""
+    global _most_cores
+    before, _most_cores = _most_cores, cores
+    try:
+        yield
+    finally:
+        _most_cores = before
+
+
+def _usable_cores() -> int:
+    return min(count_cores(), _most_cores or sys.maxsize)
 
 
 class Results(Generic[Result]):
@@ -142,7 +158,7 @@ def share(
             to this one.
         most: number of processes, at most; None: as many as there are cores.
     """
-    processes = min(count_cores(), len(items) // least, *([] if most is None else [most])) if can_fork() else 1
+    processes = min(_usable_cores(), len(items) // least, *([] if most is None else [most])) if can_fork() else 1
     if processes < 2:
         yield from map(work, items)
         return

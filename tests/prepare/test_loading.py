@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from medtransfer import environment, forks
+from medtransfer.config import Params
 from medtransfer.environment import available_memory
 from medtransfer.errors import InputError
+from medtransfer.grid.worker import attempt
 from medtransfer.prepare import loading
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import distinct
@@ -108,7 +111,7 @@ def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, 
     assert len(several) == 2 and not (tmp_path / "out/t").exists()
 
 
-@pytest.mark.parametrize(("memory", "started"), [(0, 0), (10**5, 0), (10**6, 1), (10**9, 2)])
+@pytest.mark.parametrize(("memory", "started"), [(0, 0), (2 * 10**5, 0), (2 * 10**6, 1), (10**9, 2)])
 def test_as_many_processes_load_as_have_memory(
     memory: int, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +157,19 @@ def test_memory_is_what_is_left_and_what_a_scheduler_allows(
 @given(st.sampled_from([np.uint8, np.int16, np.float32, np.bool_]).flatmap(lambda kind: arrays(kind, array_shapes(max_dims=2))))
 def test_each_value_is_listed_once(values: np.ndarray) -> None:
     assert np.array_equal(distinct(values), np.unique(values), equal_nan=values.dtype.kind == "f")
+
+
+@pytest.mark.parametrize(("given", "started"), [("1", 0), ("2", 1), ("", 2), ("all", 2), ("0", 2)])
+def test_a_job_of_a_grid_takes_no_more_processes_than_its_threads(
+    given: str, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch,
+    tiny_params: Callable[..., Params],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    job = SimpleNamespace(run=lambda params: prepared(raw, tmp_path / "out"))
+    assert attempt(tiny_params(), job).status == "done"  # type: ignore[arg-type]
+    assert len(several) == started
+    prepared(raw, tmp_path / "again")
+    assert len(several) == started + 2
 
 
 def test_a_forked_process_forks_no_further_ones(several: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

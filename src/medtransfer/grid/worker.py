@@ -1,10 +1,12 @@
 """Run one job in this process and return its outcome as plain values that any launcher can send."""
 
+import os
 import time
 from dataclasses import dataclass
 
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError, is_full_disk, name_full_disk
+from medtransfer.forks import limited_to
 from medtransfer.grid.runnable import Runnable
 
 DONE, FAILED, RETRY, BACK = "done", "failed", "retry", "back"
@@ -26,11 +28,18 @@ class Outcome:
     seconds: float
 
 
+def threads() -> int | None:
+    """Return how many threads a launcher has given to the jobs of this process; None if it does not say."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else None
+
+
 def attempt(params: Params, job: Runnable) -> Outcome:
     """Run a job; errors become an outcome, and only interruptions are raised."""
     begin = time.monotonic()
     try:
-        job.run(params)
+        with limited_to(threads()):
+            job.run(params)
         status, reason = DONE, ""
     except TemporaryError as error:
         status, reason = RETRY, str(error)

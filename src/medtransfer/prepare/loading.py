@@ -61,7 +61,7 @@ def _affordable(scan: Scan, size: Size) -> int:
     except OSError:  # whoever loads the file says it better
         return 1
     stored = max(item.pictures for item in scan.items) * math.prod(size) * (scan.channels + 1)
-    return available_memory() // (LOADED * largest + 2 * stored)
+    return available_memory() // 2 // (LOADED * largest + 2 * stored)  # half of it is left to others
 
 
 @contextmanager
