@@ -57,11 +57,11 @@ def each(scan: Scan, size: Size, work: Callable[[Item], Result]) -> Iterator[Res
 def _affordable(scan: Scan, size: Size) -> int:
     """Return how many processes may each have an item in memory."""
     try:
-        largest = max(sum(file.stat().st_size for file in item.files) for item in scan.items)
+        largest = max((sum(file.stat().st_size for file in item.files) for item in scan.items), default=0)
     except OSError:  # whoever loads the file says it better
         return 1
-    stored = max(item.pictures for item in scan.items) * math.prod(size) * (scan.channels + 1)
-    return available_memory() // 2 // (LOADED * largest + 2 * stored)  # half of it is left to others
+    stored = max((item.pictures for item in scan.items), default=0) * math.prod(size) * (scan.channels + 1)
+    return available_memory() // 2 // max(1, LOADED * largest + 2 * stored)  # half of it is left to others
 
 
 @contextmanager
