@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from medtransfer.hashing import canonical_json, digest, file_sha256
+from medtransfer import hashing
+from medtransfer.hashing import canonical_json, digest, file_sha256, files_sha256
 
 
 def test_canonical_json_is_unique() -> None:
@@ -31,3 +32,18 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_files_are_hashed_in_their_order_whatever_their_size(tmp_path: Path) -> None:
+    contents = [bytes([number]) * size for number, size in enumerate((0, 3 * hashing.CHUNK + 5, 7, hashing.CHUNK))]
+    paths = [tmp_path / str(number) for number in range(4)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    assert list(files_sha256(paths)) == [hashlib.sha256(content).hexdigest() for content in contents]
+
+
+def test_files_that_are_read_when_hashing_is_interrupted_are_not_read_to_their_end(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"abc")
+    hashed = files_sha256([tmp_path / "small", Path("/dev/zero")])  # which has no end
+    assert next(hashed) == hashlib.sha256(b"abc").hexdigest()
+    hashed.close()  # type: ignore[attr-defined]

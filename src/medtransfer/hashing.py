@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 THREADS = 8  # reading waits for the disk or the network
 AT_ONCE = 1024  # files that are asked for before the first of them is needed
+CHUNK = 2**20  # bytes that are read before it is looked whether to stop
 
 
 def canonical_json(value: Any) -> str:
@@ -31,9 +33,21 @@ def digest(value: Any, length: int = 12) -> str:
 
 def files_sha256(paths: Sequence[Path], check: Callable[[Path], Path] = lambda path: path) -> Iterator[str]:
     """Yield the SHA-256 of files, several of which are read at once, after a check that may raise an error of its own."""
+    stopped = Event()
     with ThreadPoolExecutor(THREADS) as pool:
-        for begin in range(0, len(paths), AT_ONCE):
-            yield from pool.map(lambda path: file_sha256(check(path)), paths[begin : begin + AT_ONCE])
+        try:
+            for begin in range(0, len(paths), AT_ONCE):
+                yield from pool.map(lambda path: _read_sha256(check(path), stopped), paths[begin : begin + AT_ONCE])
+        finally:  # after an interruption large files are not read to their end
+            stopped.set()
+
+
+def _read_sha256(path: Path, stopped: Event) -> str:
+    hashed, chunk = hashlib.sha256(), bytearray(CHUNK)
+    with path.open("rb", buffering=0) as handle:
+        while not stopped.is_set() and (size := handle.readinto(chunk)):
+            hashed.update(memoryview(chunk)[:size])
+    return hashed.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -194,8 +194,8 @@ def test_touched_and_copied_pictures_keep_the_fingerprint(root: Path, tmp_path_f
 def test_only_new_and_changed_pictures_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_states, "SETTLED", -60)
     read: list[Path] = []
-    real = hashing.file_sha256
-    monkeypatch.setattr(hashing, "file_sha256", lambda path: (read.append(path), real(path))[1])
+    real = hashing._read_sha256
+    monkeypatch.setattr(hashing, "_read_sha256", lambda path, stopped: (read.append(path), real(path, stopped))[1])
     first = source_fingerprint(root, "classes")
     assert len(read) == 8
     changed = root / "val" / "n02" / "one.png"

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.mask_values import such_as
 from medtransfer.prepare.readers.contract import Item, Picture
 from medtransfer.prepare.readers.folder import scan
 from medtransfer.records import ImageRule
@@ -153,6 +154,30 @@ def test_values_between_need_a_threshold(tmp_path: Path) -> None:
         load(item)
     (item,) = scan(tmp_path, SIZE, {"threshold": 40}).items
     assert load(item).labels.sum() == 24
+
+
+def test_values_between_of_a_lossy_mask_are_split(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", GREY)
+    save(tmp_path / "masks" / "a.jpg", GREY)
+    (item,) = scan(tmp_path, SIZE, {}).items
+    with pytest.raises(
+        InputError, match=r"its compression changes values, so split them with the option `threshold: 128`, or save it"
+    ):
+        load(item)
+    (item,) = scan(tmp_path, SIZE, {"threshold": 128}).items
+    assert set(np.unique(load(item).labels)) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "example"),
+    [
+        ([0, 77, 255], "{0: background, 77: ignore, 255: foreground}"),
+        ([0, 3, 7], "{0: background, 3: foreground, 7: ignore}"),
+        ([5, 255], "{5: ignore, 255: foreground}"),
+    ],
+)
+def test_white_is_proposed_as_the_only_class(values: list[int], example: str) -> None:
+    assert f"`labels: {example}`" in such_as(values, ["foreground"], {})
 
 
 def test_indices_of_a_palette_are_called_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from medtransfer.grid.worker import attempt
 from medtransfer.prepare import loading
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import distinct
+from medtransfer.prepare.readers import folder
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget
 
@@ -91,6 +93,52 @@ def test_several_processes_make_the_same_files_and_say_the_same(
             os.waitpid(process, os.WNOHANG)
 
 
+def test_labelled_pictures_are_noted_by_several_processes(
+    raw: Path, tmp_path: Path, several: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, path in enumerate(sorted((raw / "images").iterdir())):
+        folder = tmp_path / "classes" / ("train", "test")[number % 2] / ("a", "b")[number // 10]
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    prepare(
+        "t", reader="image-folder", root=tmp_path / "classes", size=(32, 32), subset=False, split="official", validation=0.0,
+        allow_duplicates=False, options={}, out=tmp_path / "out",
+    )  # fmt: skip
+    assert len(several) == 2 and "7 of 20 pictures are grey, and 13 are coloured" in caplog.text
+    assert "6 of 20 pictures have transparent pixels" in caplog.text
+
+
+def test_statistics_of_the_dataset_are_computed_once(raw: Path, tmp_path: Path, several: list[int]) -> None:
+    """The first picture has 8 bits, so that each process would compute them when it meets one that has 16."""
+    log = tmp_path / "read"
+    for number in range(1, 20):
+        deep = np.random.default_rng(number).integers(0, 5000, (40, 50)).astype(np.uint16)
+        Image.fromarray(deep).save(raw / f"images/p{number:02d}.png")
+    options = {"scaling": "dataset"}
+    real = folder._read_wide
+
+    def noted(path: Path) -> np.ndarray:
+        with log.open("a") as file:
+            file.write(f"{path.name}\n")
+        return real(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "_read_wide", noted)
+        Image.fromarray(np.arange(2000, dtype=np.uint8).reshape(40, 50)).save(raw / "images/p00.png")
+        prepare(
+            "t", reader="folder", root=raw, size=(32, 32), subset=False, split={"test": 0.2, "seed": 1}, validation=0.0,
+            allow_duplicates=False, options=options, out=tmp_path / "out",
+        )  # fmt: skip
+    read = log.read_text().split()
+    assert len(several) == 2 and len(read) == len(set(read)) >= 14
+
+
+def test_another_process_shows_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
+    with loading._silent():
+        print("a bar", file=sys.stderr)
+    assert capfd.readouterr().err == ""
+
+
 def test_what_is_noted_elsewhere_is_handed_on(raw: Path) -> None:
     paths = sorted((raw / "images").iterdir())
     whole, here, elsewhere = Conversions(), Conversions(), Conversions()
@@ -111,11 +159,15 @@ def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, 
     assert len(several) == 2 and not (tmp_path / "out/t").exists()
 
 
-@pytest.mark.parametrize(("memory", "started"), [(0, 0), (2 * 10**5, 0), (2 * 10**6, 1), (10**9, 2)])
+@pytest.mark.parametrize(
+    ("memory", "least", "started"),
+    [(0, 1, 0), (2 * 10**5, 1, 0), (2 * 10**6, 1, 1), (10**9, 1, 2), (10**9, 2**29, 0), (2**31, 2**29, 1)],
+)
 def test_as_many_processes_load_as_have_memory(
-    memory: int, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch
+    memory: int, least: int, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "available_memory", lambda: memory)
+    monkeypatch.setattr(loading, "LEAST_MEMORY", least)
     largest = max(
         sum(file.stat().st_size for file in (raw / "images" / f"p{n:02d}.png", *(raw / "masks").glob(f"p{n:02d}.*")))
         for n in range(20)

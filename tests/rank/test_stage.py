@@ -181,6 +181,14 @@ def test_a_target_of_labels_has_a_map_of_every_candidate(ranked, tmp_path, pretr
     shutil.rmtree(tmp_path / "rank/candidates")
     ranked(one, random, f"fused:{one}+{random}", **chosen)
     assert len(before) == 3 and [file.read_bytes() for file in files] == before
+    (drawn,) = (tmp_path / "rank/candidates").glob("unet-simple-e001-*.map.csv")
+    written = drawn.stat().st_mtime_ns
+    ranked(one, target="sample-lungs", indicators=["uniformity", "rankme"])  # the map is there already
+    assert drawn.stat().st_mtime_ns == written
+    content = drawn.read_text()
+    drawn.write_text("\n".join(content.splitlines()[:-1]) + "\n")
+    ranked(one, pixels=50, **chosen)  # of other settings all is made again
+    assert drawn.read_text() == content
     ranked(one, indicators=["uniformity"])
     assert "Maps of the features" not in page.read_text()
 

@@ -4,13 +4,16 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
@@ -68,7 +71,8 @@ class _Proxy(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_server_that_only_a_proxy_knows_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_a_server_that_only_a_proxy_knows_is_reached(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere.invalid:5000")
     monkeypatch.setattr(store, "_reached", {})
     with pytest.raises(InputError, match="expected a tracking store at http://nowhere.invalid:5000, but it does not answer"):
@@ -77,7 +81,7 @@ def test_a_server_that_only_a_proxy_knows_is_reached(monkeypatch: pytest.MonkeyP
         thread = Thread(target=proxy.serve_forever)
         thread.start()
         try:
-            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.server_address[1]}")
             assert tracking.connect().tracking_uri == "http://nowhere.invalid:5000"
             monkeypatch.setattr(store, "_reached", {})
             monkeypatch.setenv("no_proxy", "nowhere.invalid")
@@ -86,6 +90,46 @@ def test_a_server_that_only_a_proxy_knows_is_reached(monkeypatch: pytest.MonkeyP
         finally:
             proxy.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("how", ["at once", "in a job", "by MLflow's setting"])
+def test_who_waits_for_a_server_that_is_started(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(store, "_reached", {})
+    if how == "by MLflow's setting":
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    started: list[ThreadingHTTPServer] = []
+
+    def start() -> None:
+        sleep(1)
+        started.append(ThreadingHTTPServer(("127.0.0.1", port), _Proxy))
+        started[0].serve_forever()
+
+    thread = Thread(target=start)
+    thread.start()
+    try:
+        with tracking.patient() if how == "in a job" else nullcontext():
+            if how == "at once":
+                with pytest.raises(InputError, match="does not answer .*Connection refused"):
+                    tracking.connect()
+            else:
+                assert tracking.connect().tracking_uri.endswith(str(port))
+    finally:
+        while not started:
+            sleep(0.05)
+        started[0].shutdown()
+        thread.join()
+        started[0].server_close()
+
+
+def test_a_server_that_does_not_answer_soon_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(address: tuple[str, int], timeout: float) -> None:
+        raise TimeoutError(f"{address} {timeout}")
+
+    monkeypatch.setattr(store.socket, "create_connection", wait)
+    assert store._check_server("http://127.0.0.1:9") is None  # type: ignore[func-returns-value]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError, is_full_disk, name_full_disk
 from medtransfer.forks import limited_to
@@ -38,7 +39,7 @@ def attempt(params: Params, job: Runnable) -> Outcome:
     """Run a job; errors become an outcome, and only interruptions are raised."""
     begin = time.monotonic()
     try:
-        with limited_to(threads()):
+        with limited_to(threads()), tracking.patient():
             job.run(params)
         status, reason = DONE, ""
     except TemporaryError as error:

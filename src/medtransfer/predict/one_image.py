@@ -26,7 +26,7 @@ from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import Prediction, write_bytes, write_values
 from medtransfer.records.tables import as_csv
 
-DRAWERS = 4  # overlays that are drawn at once, at most: as many pictures are in memory
+DRAWERS = 4  # overlays that are drawn at once, at most; besides their pictures two are in memory
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def predict_images(
         conversions: notes which images are coloured or transparent.
         stale: tables that say nothing any more once an image is predicted; they are written again when all are.
     """
-    drawers = min(DRAWERS, count_cores())
+    drawers = min(DRAWERS, count_cores()) if job.section.overlays else 1
     with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(drawers) as drawing, ThreadPoolExecutor(1) as writing:
         pending = deque[Future[Prediction]]()
         for image, stored in _read_ahead(reading, job, images, conversions):

@@ -13,7 +13,8 @@ from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, Size
 
 LEAST = 4  # items that are worth a process
-LOADED = 50  # bytes of memory that a byte of a file takes while it is loaded, at most: compressed, then of real numbers, and copied
+LOADED = 50  # bytes of memory that a byte of a file takes while it is loaded: compressed, then of real numbers, and copied
+LEAST_MEMORY = 2**29  # bytes that a process is taken to need; pictures of few colours are compressed more
 Result = TypeVar("Result")
 
 log = logging.getLogger("medtransfer")
@@ -30,17 +31,22 @@ def load(scan: Scan, size: Size) -> Iterator[tuple[Item, Picture]]:
         scan: description of the dataset.
         size: (height, width) of the stored pictures, pixels.
     """
-    if _affordable(scan, size) < 2:
+    if (processes := _affordable(scan, size)) < 2:
         for item in scan.items:  # without a copy of all pictures of an item
             yield from ((item, picture) for picture in item.load())
         return
-    for item, pictures in zip(scan.items, each(scan, size, lambda item: list(item.load())), strict=True):
+    if not isinstance(scan.scaling, str):
+        scan.scaling()  # statistics of the whole dataset, which else each process would compute
+    for item, pictures in zip(scan.items, _share(scan, lambda item: list(item.load()), processes), strict=True):
         yield from ((item, picture) for picture in pictures)
 
 
 def each(scan: Scan, size: Size, work: Callable[[Item], Result]) -> Iterator[Result]:
     """Yield what work that loads an item makes of each, in order; other arguments as in `load`."""
+    return _share(scan, work, _affordable(scan, size))
 
+
+def _share(scan: Scan, work: Callable[[Item], Result], processes: int) -> Iterator[Result]:
     def here(item: Item) -> tuple[Result, Conversions | None]:
         return work(item), None
 
@@ -48,7 +54,7 @@ def each(scan: Scan, size: Size, work: Callable[[Item], Result]) -> Iterator[Res
         with _silent():
             return work(item), scan.conversions and scan.conversions.of(item.files)
 
-    for result, noted in share(here, scan.items, LEAST, elsewhere, _affordable(scan, size)):
+    for result, noted in share(here, scan.items, LEAST, elsewhere, processes):
         if scan.conversions and noted:
             scan.conversions.add(noted)
         yield result
@@ -61,7 +67,7 @@ def _affordable(scan: Scan, size: Size) -> int:
     except OSError:  # whoever loads the file says it better
         return 1
     stored = max((item.pictures for item in scan.items), default=0) * math.prod(size) * (scan.channels + 1)
-    return available_memory() // 2 // max(1, LOADED * largest + 2 * stored)  # half of it is left to others
+    return available_memory() // 2 // max(LEAST_MEMORY, LOADED * largest + 2 * stored)  # half of it is left to others
 
 
 @contextmanager

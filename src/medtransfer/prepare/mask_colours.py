@@ -59,7 +59,8 @@ def find_palette(paths: Sequence[Path]) -> list[Colour]:
     counts: dict[int, int] = {}
     examples: dict[int, Path] = {}
     for path in track(paths, "prepare: colours", len(paths), "masks"):
-        codes, pixels = np.unique(read_codes(path), return_counts=True)
+        codes, positions = _index(read_codes(path))
+        pixels = np.bincount(positions.ravel(), minlength=len(codes))
         for code, number in zip(codes.tolist(), pixels.tolist(), strict=True):
             counts[code] = counts.get(code, 0) + number
             examples.setdefault(code, path)
@@ -85,7 +86,7 @@ class ColourRule:
         Raises:
             InputError: a colour has no meaning.
         """
-        codes, inverse = np.unique(read_codes(path), return_inverse=True)
+        codes, positions = _index(read_codes(path))
         if unknown := [code for code in codes.tolist() if code not in self.names]:
             raise InputError(
                 f"expected the colours {_list(self.names)} in {path}, but got also {_list(unknown)}; restore the mask, or correct "
@@ -93,7 +94,13 @@ class ColourRule:
             )
         numbers = {"ignore": IGNORE} | {name: number for number, name in enumerate(self.classes, start=1)}
         table = np.array([numbers.get(self.names[code], 0) for code in codes.tolist()], np.uint8)
-        return table[inverse].reshape(inverse.shape)
+        return table[positions]
+
+
+def _index(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted values of an array, each once, and where each value is among them; faster than `return_inverse`."""
+    codes = np.unique(values)
+    return codes, np.searchsorted(codes, values)
 
 
 def describe_palette(palette: Sequence[Colour], names: Mapping[int, str]) -> str:

@@ -15,7 +15,7 @@ from medtransfer.prepare.picture_files import RawMask
 from medtransfer.records import IGNORE
 
 NEAR = 32  # how far from 0 and 255 the values of a JPEG mask may be
-MIDDLE = 128
+MIDDLE, WHITE = 128, 255
 MOST_SHOWN = 8  # values of a mask in a message, and in an example of `labels`
 BINARY = ({0: 0, 1: 1}, {0: 0, 255: 1})
 
@@ -94,8 +94,11 @@ class MaskRule:
         if unknown := [value for value in values if value not in table]:
             meaning = "" if raw.meaning == "labels" else f"the {raw.meaning} "
             option = "--labels" if self.from_command else "the option `labels`"
-            threshold = ", or split them with `threshold`" if self.table is None and not self.from_command else ""
+            may_split = self.table is None and not self.from_command
+            threshold = ", or split them with `threshold`" if may_split else ""
             remedy = f"define them with {option}{self._such_as([*values, *sorted(self.ignored)])}{threshold}"
+            if raw.lossy and may_split:
+                remedy = f"its compression changes values, so split them with the option `threshold: {MIDDLE}`, or save it as PNG"
             raise InputError(
                 f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; "
                 f"{describe_values(values)}; {remedy}"
@@ -148,7 +151,9 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
     names: dict[float, str] = {0: "background"}
     names.update(known.items())
     free = iter([name for name in classes if name not in names.values()])
-    table = {value: names[value] if value in names else next(free, "ignore") for value in sorted({*values, *known})}
+    unknown = sorted({*values, *known} - names.keys(), key=lambda value: (len(classes) > 1 or value != WHITE, value))
+    names.update({value: next(free, "ignore") for value in unknown})
+    table = {value: names[value] for value in sorted({*values, *known})}
     pairs = ", ".join(f"{value:g}: {name}" for value, name in table.items())
     example = f"--labels {shlex.quote(f'{{{pairs}}}')}" if from_command else f"labels: {{{pairs}}}"
     return f", such as `{example}` (each value a class, `background` or `ignore`)"

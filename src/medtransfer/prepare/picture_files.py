@@ -237,8 +237,10 @@ def _is_lossy(picture: ImageFile.ImageFile, path: Path) -> bool:
 def _has_grey_palette(picture: Image.Image) -> bool:
     """Return whether all colours of a palette picture are grey, and different where its indices are."""
     colours, indices = np.asarray(picture.convert("RGB")), np.asarray(picture)
-    pairs = np.unique(np.stack([indices, colours[..., 0]]).reshape(2, -1), axis=1)
-    return bool((colours == colours[..., :1]).all()) and len(np.unique(pairs[1])) == len(np.unique(pairs[0]))
+    if not (colours == colours[..., :1]).all():
+        return False
+    pairs = np.flatnonzero(np.bincount((256 * indices.astype(np.int32) + colours[..., 0]).ravel()))
+    return len(set((pairs % 256).tolist())) == len(set((pairs // 256).tolist()))
 
 
 def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:

@@ -11,7 +11,7 @@ from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
-from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.pretrain.recipe import Recipe, check_size, recipe_of
 from medtransfer.pretrain.start import Start, find_start, parent_origin, source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.weights_files import name_unwatched
@@ -74,7 +74,7 @@ class TrainingPlan:
 
         with torch.device("meta"):
             encoder = build_encoder(self.recipe.build, **self.recipe.arguments)
-        encoder.check_size(self.recipe.size, self.recipe.size)
+        check_size(encoder, self.recipe.size)
         if self.start is None:
             return
         info = self.start.info

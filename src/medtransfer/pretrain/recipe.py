@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import LabelledOrigin, PretextOrigin, Pretrain, TrainedOrigin
 from medtransfer.encoders import require_architecture
@@ -10,6 +10,9 @@ from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
 from medtransfer.pretrain.epochs import planned_epochs
+
+if TYPE_CHECKING:
+    from medtransfer.encoders.contract import Encoder
 
 # Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
 ADDED: dict[str, Any] = {
@@ -106,6 +109,21 @@ class Recipe:
 def input_contract(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
     """Return the input contract of checkpoints: size in pixels, mean and std per channel in [0, 1] units."""
     return {"size": size, "mean": list(mean), "std": list(std), "channels": "RGB"}
+
+
+def check_size(encoder: "Encoder", size: int) -> None:
+    """Check that an encoder takes images of `pretrain.size`.
+
+    Raises:
+        InputError: it does not.
+    """
+    if size % encoder.multiple == 0:
+        encoder.check_size(size, size)
+        return
+    raise InputError(
+        f"expected pretrain.size to be a multiple of {encoder.multiple} pixels for the encoder {encoder.name} "
+        f"({encoder.size_rule()}), but got {size}; set it to {max(1, round(size / encoder.multiple)) * encoder.multiple}"
+    )
 
 
 def recipe_of(section: Pretrain) -> Recipe:

@@ -39,10 +39,18 @@ def record_file(candidate: Candidate, out: Path) -> Path:
     return out / CANDIDATES / f"{name}-{digest(without(asdict(candidate), ADDED), 6)}.json"
 
 
-def count_unmeasured(params: Params, candidates: Sequence[Candidate]) -> int:
-    """Count the candidates whose records lack an indicator; whether the others are current is not asked, which takes PyTorch."""
-    asked = set(INDICATORS if ALL in params.rank.indicators else [*params.rank.indicators, params.rank.by])
-    return sum(not asked <= _measured(record_file(candidate, Path(params.rank.out))) for candidate in candidates)
+def count_unmeasured(params: Params, candidates: Sequence[Candidate], has_masks: bool) -> int:
+    """Count the candidates whose records lack an indicator, as far as it shows without PyTorch.
+
+    Whether the others are current is not asked. Without masks, an indicator that no record has is taken to need them.
+    """
+    measured = [_measured(record_file(candidate, Path(params.rank.out))) for candidate in candidates]
+    asked = set(INDICATORS if ALL in params.rank.indicators else params.rank.indicators)
+    if has_masks:
+        asked.add(params.rank.by)
+    elif any(measured):
+        asked &= set().union(*measured)
+    return sum(not names or not asked <= names for names in measured)
 
 
 def _measured(file: Path) -> set[str]:

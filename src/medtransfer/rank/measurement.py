@@ -131,7 +131,8 @@ class Measure:
                 log.info("rank: %s is measured already; reused", self.name)
                 return
             missing = find_indicators(names, "rank.indicators")
-            with_head = needs_head(missing)
+            known = [] if stored is None else find_indicators(stored.indicators, "rank.indicators")
+            with_head = needs_head([*known, *missing])
             loaded = load(
                 self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels, with_head
             )  # fmt: skip

@@ -125,8 +125,8 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
             log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         section = params.rank
-        if unmeasured := count_unmeasured(params, candidates):
-            if LAUNCHERS[section.launcher].here:
+        if unmeasured := count_unmeasured(params, candidates, target.has_masks):
+            if unmeasured == len(candidates) and LAUNCHERS[section.launcher].here:
                 require_device(params.score.accelerator, params.score.precision)
             with tracking.project_run_set_aside():
                 LAUNCHERS[section.launcher].prepare(params, section.workers, unmeasured, params.score.accelerator)

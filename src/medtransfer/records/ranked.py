@@ -96,8 +96,8 @@ class RankedCandidate(Record):
     def extended(self, later: Self) -> Self:
         """Return the record that a later pass makes of this one, by other indicators of the same weights, images and settings."""
         return replace(
-            later, rows=[*self.rows, *later.rows], notes=self.notes | later.notes, seconds=self.seconds + later.seconds,
-            forward_seconds=self.forward_seconds + later.forward_seconds, memory=max(self.memory, later.memory),
+            later, rows=[*self.rows, *later.rows], notes=self.notes | later.notes, seconds=round(self.seconds + later.seconds, 3),
+            forward_seconds=round(self.forward_seconds + later.forward_seconds, 3), memory=max(self.memory, later.memory),
         )  # fmt: skip
 
     @property

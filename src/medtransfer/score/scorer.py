@@ -67,6 +67,11 @@ def score_checkpoints(
     scorer = Scorer(section, indicators, target, series, folder)
     if not force:
         bring_back(folder, lambda each: scorer.lacks(each, infos))
+    if lacking := len(infos) if force else scorer.lacks(folder, infos)[0]:
+        log.info(
+            "score: %s of %s on %s by %s", counted(lacking, "checkpoint"), folder.name, section.target,
+            counted(len(indicators), "indicator"),
+        )  # fmt: skip
     return _run(scorer, infos, force)
 
 

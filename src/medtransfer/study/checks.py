@@ -34,6 +34,7 @@ def check_built(params: Params, encoder: str, origin: str) -> None:
 
     That takes longer than to load PyTorch. Checkpoints that exist are left alone, as in `check_encoder`.
     """
+    from medtransfer.pretrain.recipe import check_size
     from medtransfer.pretrain.start import parent_origin, source_of
 
     section = with_values(params, "pretrain", encoder=encoder, origin=origin).pretrain
@@ -41,7 +42,7 @@ def check_built(params: Params, encoder: str, origin: str) -> None:
         return
     built = _build(params, encoder, origin)
     if built is not None and parent_origin(section) is None:  # else its images have the size of those before
-        built.check_size(section.size, section.size)
+        check_size(built, section.size)
 
 
 def check_cells(params: Params, cells: Iterable[CellName]) -> None:

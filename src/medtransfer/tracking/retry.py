@@ -15,6 +15,7 @@ from medtransfer.tracking.tags import DATABASES
 Answer = TypeVar("Answer")
 PATIENCE = 30.0  # seconds that a store may be unreachable before it counts as lost
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to half of it at random
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # setting of MLflow
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 
 
@@ -87,7 +88,7 @@ def _http_status(error: BaseException) -> int | None:
 @contextmanager
 def short_http_timeouts() -> Iterator[None]:
     """Use short HTTP timeouts within the block, unless the user has set them; MLflow's defaults are minutes."""
-    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    brief = {RETRIES: "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     added = {name: value for name, value in brief.items() if name not in os.environ}
     os.environ.update(added)
     try:

@@ -4,8 +4,8 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -18,7 +18,7 @@ from medtransfer.records import in_one_line, scratch_folder
 from medtransfer.tracking import retry
 from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
 from medtransfer.tracking.relocation import ARTIFACTS, artifact_location, keep_artifacts_beside
-from medtransfer.tracking.retry import Answer, StoreLost, short_http_timeouts, store_lost, with_retries
+from medtransfer.tracking.retry import RETRIES, Answer, StoreLost, short_http_timeouts, store_lost, with_retries
 from medtransfer.tracking.tags import DATABASES
 from medtransfer.tracking.write_ahead import end_left_log
 
@@ -34,6 +34,7 @@ _SECRETS = re.compile(r"(?i)([?&;][^=&;]*(?:password|passwd|token|secret|key)[^=
 _AUTHORITY = re.compile(r"(?<=://)([^/?#:]*):[^/?#]*@")
 # Client by address of every store that has answered this process; None after the connection was lost.
 _reached: "dict[str, MlflowClient | None]" = {}
+_is_patient = False
 _engines: "WeakSet[Engine]" = WeakSet()  # of every database among them
 
 
@@ -50,7 +51,7 @@ def connect() -> "MlflowClient":
     if client := _reached.get(uri):
         return client
     try:
-        with _creating(uri), short_http_timeouts():
+        with _creating(uri):
             client = _open(uri)
     except Exception as error:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
@@ -61,6 +62,17 @@ def connect() -> "MlflowClient":
         ) from None
     _reached[uri] = client
     return client
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Wait some seconds within the block for a server that does not listen yet, such as one that is started again during a grid."""
+    global _is_patient
+    before, _is_patient = _is_patient, True
+    try:
+        yield
+    finally:
+        _is_patient = before
 
 
 def connect_if_there() -> "MlflowClient | None":
@@ -87,7 +99,8 @@ def ask(client: "MlflowClient", call: "Callable[[MlflowClient], Answer]", patien
 def _open(uri: str) -> "MlflowClient":
     if not uri.startswith(DATABASES):
         _check_server(uri)
-        return _first_answer(uri)
+        with short_http_timeouts():
+            return _first_answer(uri)
     _check_database(uri)
     if (made := sqlite_file(uri)) and not made.stat().st_size:
         _make_file(uri, made)
@@ -152,7 +165,8 @@ def _check_database(uri: str) -> None:
 def _check_server(uri: str) -> None:
     """Connect to a server once, before MLflow is loaded, which retries a refused connection for seconds.
 
-    Any other answer, and a server behind a proxy, is left to MLflow.
+    Any other answer, a server behind a proxy, and one that is to be waited for (`patient`, or by MLflow's own setting) is left
+    to MLflow.
 
     Raises:
         OSError: the host is unknown, or nothing listens there.
@@ -161,9 +175,9 @@ def _check_server(uri: str) -> None:
     from urllib.request import getproxies, proxy_bypass
 
     address, ports = urlsplit(uri), {"http": 80, "https": 443}
-    if not address.hostname or address.scheme not in ports:
+    if _is_patient or RETRIES in os.environ or not address.hostname or address.scheme not in ports:
         return
-    if address.scheme in getproxies() and not proxy_bypass(address.hostname):
+    if {address.scheme, "all"} & getproxies().keys() and not proxy_bypass(address.hostname):
         return
     try:
         socket.create_connection((address.hostname, address.port or ports[address.scheme]), timeout=SECONDS_TO_CONNECT).close()
