@@ -166,6 +166,11 @@ def test_values_between_of_a_lossy_mask_are_split(tmp_path: Path) -> None:
     assert set(np.unique(load(item).labels)) <= {0, 1}
 
 
+def test_a_misspelt_option_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"the reader 'folder' knows \(images, .*\), but got sufix \(did you mean suffix\?\)"):
+        scan(tmp_path, SIZE, {"sufix": "_mask"})
+
+
 @pytest.mark.parametrize(
     ("values", "example"),
     [

@@ -19,6 +19,7 @@ from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
+from medtransfer.wording import did_you_mean
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
@@ -156,7 +157,8 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: s
     """
     if unknown := [name for name in options if name not in known]:
         allowed = ", ".join(known) or "none"
-        raise InputError(f"expected options that the reader {reader!r} knows ({allowed}), but got {', '.join(unknown)}")
+        similar = did_you_mean(unknown[0], known)
+        raise InputError(f"expected options that the reader {reader!r} knows ({allowed}), but got {', '.join(unknown)}{similar}")
     return {**known, **options}
 
 
