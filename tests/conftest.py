@@ -173,6 +173,30 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
 
 
 @pytest.fixture
+def three_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Share work among three processes, although a test runner has threads, and check that each was waited for.
+
+    The list has the numbers of those that are forked; the runner may have further ones.
+    """
+    from medtransfer import forks
+
+    fork, started = os.fork, list[int]()
+
+    def noted() -> int:
+        if process := fork():
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(os, "fork", noted)
+    monkeypatch.setattr(forks, "count_cores", lambda: 3)
+    monkeypatch.setattr(forks, "can_fork", lambda: True)
+    yield started
+    for process in started:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(process, os.WNOHANG)
+
+
+@pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """Make stderr a terminal; return a function that returns what it has shown."""
     monkeypatch.setattr("_pytest.capture.CaptureIO.isatty", lambda stream: True, raising=False)  # what `capsys` puts in its place

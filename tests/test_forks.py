@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,7 @@ from medtransfer import forks
 from medtransfer.forks import Lost, beside, can_fork, forked, share
 
 HERE = os.getpid()
-
-
-@pytest.fixture(autouse=True)
-def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork although a test runner has threads."""
-    monkeypatch.setattr(forks, "count_cores", lambda: 3)
-    monkeypatch.setattr(forks, "can_fork", lambda: True)
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Wait for no other process than those of the test; the runner may have further ones."""
-    fork, started = os.fork, list[int]()
-
-    def noted() -> int:
-        if process := fork():
-            started.append(process)
-        return process
-
-    monkeypatch.setattr(os, "fork", noted)
-    yield
-    for process in started:
-        with pytest.raises(ChildProcessError):
-            os.waitpid(process, os.WNOHANG)
+pytestmark = pytest.mark.usefixtures("three_processes")
 
 
 def worker(item: int) -> tuple[int, int]:

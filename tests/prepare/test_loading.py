@@ -1,7 +1,6 @@
 """Pictures are loaded by several processes, and what they make is what one makes."""
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -28,22 +27,6 @@ from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget
 
 FILES = ("images.npy", "masks.npy", "index.csv", "dataset.json", "preview.png")
-
-
-@pytest.fixture
-def several(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let three processes load, although a test runner has threads; return the numbers of those that are forked."""
-    fork, started = os.fork, list[int]()
-
-    def noted() -> int:
-        if process := fork():
-            started.append(process)
-        return process
-
-    monkeypatch.setattr(os, "fork", noted)
-    monkeypatch.setattr(forks, "count_cores", lambda: 3)
-    monkeypatch.setattr(forks, "can_fork", lambda: True)
-    return started
 
 
 @pytest.fixture
@@ -75,26 +58,23 @@ def contents(target: PreparedTarget) -> dict[str, bytes]:
 
 
 def test_several_processes_make_the_same_files_and_say_the_same(
-    raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    raw: Path, tmp_path: Path, three_processes: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "medtransfer")
     with monkeypatch.context() as alone:
         alone.setattr(forks, "can_fork", lambda: False)
         expected = contents(prepared(raw, tmp_path / "alone"))
     said = [message.replace("/alone/", "/several/") for message in caplog.messages]
-    assert not several and sum("as lossy compression makes them" in message for message in said) == 1
+    assert not three_processes and sum("as lossy compression makes them" in message for message in said) == 1
     assert any("are grey, and 13 are coloured" in message for message in said)
     assert any(re.search(r"6 of 20 pictures have transparent pixels.* \(such as .*p02.png\)", message) for message in said)
     caplog.clear()
     assert contents(prepared(raw, tmp_path / "several")) == expected and caplog.messages == said
-    assert len(several) == 2
-    for process in several:
-        with pytest.raises(ChildProcessError):
-            os.waitpid(process, os.WNOHANG)
+    assert len(three_processes) == 2
 
 
 def test_labelled_pictures_are_noted_by_several_processes(
-    raw: Path, tmp_path: Path, several: list[int], caplog: pytest.LogCaptureFixture
+    raw: Path, tmp_path: Path, three_processes: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     for number, path in enumerate(sorted((raw / "images").iterdir())):
         folder = tmp_path / "classes" / ("train", "test")[number % 2] / ("a", "b")[number // 10]
@@ -104,11 +84,11 @@ def test_labelled_pictures_are_noted_by_several_processes(
         "t", reader="image-folder", root=tmp_path / "classes", size=(32, 32), subset=False, split="official", validation=0.0,
         allow_duplicates=False, options={}, out=tmp_path / "out",
     )  # fmt: skip
-    assert len(several) == 2 and "7 of 20 pictures are grey, and 13 are coloured" in caplog.text
+    assert len(three_processes) == 2 and "7 of 20 pictures are grey, and 13 are coloured" in caplog.text
     assert "6 of 20 pictures have transparent pixels" in caplog.text
 
 
-def test_statistics_of_the_dataset_are_computed_once(raw: Path, tmp_path: Path, several: list[int]) -> None:
+def test_statistics_of_the_dataset_are_computed_once(raw: Path, tmp_path: Path, three_processes: list[int]) -> None:
     """The first picture has 8 bits, so that each process would compute them when it meets one that has 16."""
     log = tmp_path / "read"
     for number in range(1, 20):
@@ -130,7 +110,7 @@ def test_statistics_of_the_dataset_are_computed_once(raw: Path, tmp_path: Path, 
             allow_duplicates=False, options=options, out=tmp_path / "out",
         )  # fmt: skip
     read = log.read_text().split()
-    assert len(several) == 2 and len(read) == len(set(read)) >= 14
+    assert len(three_processes) == 2 and len(read) == len(set(read)) >= 14
 
 
 def test_another_process_shows_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
@@ -150,13 +130,13 @@ def test_what_is_noted_elsewhere_is_handed_on(raw: Path) -> None:
     assert here == whole and len(here.coloured) == 20 and elsewhere.of(paths[:7]).coloured.keys() == set(paths[5:7])
 
 
-def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, several: list[int]) -> None:
+def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, three_processes: list[int]) -> None:
     for number in (9, 14):
         file = raw / f"images/p{number:02d}.png"
         file.write_bytes(file.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, but it cannot be read"):
         prepared(raw, tmp_path / "out")
-    assert len(several) == 2 and not (tmp_path / "out/t").exists()
+    assert len(three_processes) == 2 and not (tmp_path / "out/t").exists()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +144,7 @@ def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, 
     [(0, 1, 0), (2 * 10**5, 1, 0), (2 * 10**6, 1, 1), (10**9, 1, 2), (10**9, 2**29, 0), (2**31, 2**29, 1)],
 )
 def test_as_many_processes_load_as_have_memory(
-    memory: int, least: int, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch
+    memory: int, least: int, started: int, raw: Path, tmp_path: Path, three_processes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "available_memory", lambda: memory)
     monkeypatch.setattr(loading, "LEAST_MEMORY", least)
@@ -174,7 +154,7 @@ def test_as_many_processes_load_as_have_memory(
     )
     assert 2 * 50 * largest < 10**6 < 3 * 50 * largest
     prepared(raw, tmp_path / "out")
-    assert len(several) == started
+    assert len(three_processes) == started
 
 
 @pytest.mark.parametrize(
@@ -213,18 +193,18 @@ def test_each_value_is_listed_once(values: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("given", "started"), [("1", 0), ("2", 1), ("", 2), ("all", 2), ("0", 2)])
 def test_a_job_of_a_grid_takes_no_more_processes_than_its_threads(
-    given: str, started: int, raw: Path, tmp_path: Path, several: list[int], monkeypatch: pytest.MonkeyPatch,
+    given: str, started: int, raw: Path, tmp_path: Path, three_processes: list[int], monkeypatch: pytest.MonkeyPatch,
     tiny_params: Callable[..., Params],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     job = SimpleNamespace(run=lambda params: prepared(raw, tmp_path / "out"))
     assert attempt(tiny_params(), job).status == "done"  # type: ignore[arg-type]
-    assert len(several) == started
+    assert len(three_processes) == started
     prepared(raw, tmp_path / "again")
-    assert len(several) == started + 2
+    assert len(three_processes) == started + 2
 
 
-def test_a_forked_process_forks_no_further_ones(several: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_process_forks_no_further_ones(three_processes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(forks, "count_cores", lambda: 3)
     monkeypatch.setattr(forks.threading, "active_count", lambda: 1)
