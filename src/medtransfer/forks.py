@@ -146,7 +146,7 @@ def _work(work: Callable[[], Iterable[object]], receiving: "Connection", sending
 
 def share(
     work: Callable[[Item], Result], items: Sequence[Item], least: int, elsewhere: Callable[[Item], Result] | None = None,
-    most: int | None = None,
+    most: int = sys.maxsize,
 ) -> Iterator[Result]:  # fmt: skip
     """Yield the result of every item in order, which all cores compute where `can_fork`.
 
@@ -156,9 +156,9 @@ def share(
         least: number of items that are worth a process.
         elsewhere: in place of `work` in the other processes; where it raises anything, the rest of the process's items is left
             to this one.
-        most: number of processes, at most; None: as many as there are cores.
+        most: number of processes, at most.
     """
-    processes = min(_usable_cores(), len(items) // least, *([] if most is None else [most])) if can_fork() else 1
+    processes = min(_usable_cores(), len(items) // least, most) if can_fork() else 1
     if processes < 2:
         yield from map(work, items)
         return

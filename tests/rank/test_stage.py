@@ -11,8 +11,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 from markupsafe import escape
 from PIL import Image
+from safetensors.torch import save_file
 from tests.evidence.rows import row as outcome_row
 from tests.tasks.label_targets import areas, relabel
 
@@ -350,6 +352,18 @@ def test_a_record_with_an_indicator_that_no_longer_exists_is_measured_again(rank
     assert "measured already" not in caplog.text
     (record,) = (tmp_path / "rank/candidates").glob("*.json")
     assert RankedCandidate.read(record).indicators == ["robustness", "logme"]
+
+
+def test_a_record_tells_of_the_classifier_whichever_indicator_came_first(ranked, tmp_path):
+    save_file(timm.create_model("test_resnet", num_classes=6).state_dict(), tmp_path / "w.safetensors")
+    records = []
+    for out, order in (("first", ("leep", "uniformity")), ("last", ("uniformity", "leep"))):
+        for name in order:
+            ranked(f"test_resnet@{tmp_path / 'w.safetensors'}", indicators=[name], by=name, out=str(tmp_path / out))
+        (file,) = (tmp_path / out / "candidates").glob("*.json")
+        records.append(RankedCandidate.read(file))
+    assert records[0].audit == records[1].audit and "its classifier of 6 classes is read as a softmax" in records[0].audit
+    assert {row.indicator: row for row in records[0].rows} == {row.indicator: row for row in records[1].rows}
 
 
 def test_workers_start_early_for_as_many_as_lack_an_indicator(ranked, monkeypatch):

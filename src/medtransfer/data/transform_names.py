@@ -29,6 +29,18 @@ def check_names(specification: Sequence[Mapping[str, Mapping[str, Any]]]) -> Non
         raise unknown_transform(unknown, known)
 
 
+def check_transforms(specification: Sequence[Mapping[str, Mapping[str, Any]]]) -> None:
+    """Refuse a specification that `Transforms` refuses, and unknown names before albumentations is imported.
+
+    Raises:
+        InputError: as `check_names` and `Transforms`.
+    """
+    check_names(specification)
+    from medtransfer.data.transforms import Transforms
+
+    Transforms(specification)
+
+
 def unknown_transform(name: str, known: Sequence[str]) -> InputError:
     """Return the error for a name that no transform has, with those that are like it."""
     from difflib import get_close_matches

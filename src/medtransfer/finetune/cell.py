@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer import tracking
-from medtransfer.data.transform_names import check_names
+from medtransfer.data.transform_names import check_transforms
 from medtransfer.environment import machine, require_device
 from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
@@ -90,10 +90,7 @@ def _begin(tuning: FineTuning) -> "nn.Module":
     require_device(tuning.section.accelerator, tuning.section.precision)
     with loading("finetune"):
         if tuning.protocol.augmentation is not None:
-            check_names(tuning.protocol.augmentation)
-            from medtransfer.data.transforms import Transforms
-
-            Transforms(tuning.protocol.augmentation)  # before the rest is loaded
+            check_transforms(tuning.protocol.augmentation)  # before the rest is loaded
         from medtransfer.finetune.train import build_model
         from medtransfer.training.device import open_fabric
     open_fabric(tuning.section.accelerator, 1, tuning.section.precision)

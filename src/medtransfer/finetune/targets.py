@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medtransfer.config import Finetune
 from medtransfer.config.loaded_files import prepare_command
-from medtransfer.data.transform_names import check_names
+from medtransfer.data.transform_names import check_transforms
 from medtransfer.decoders import require_head
 from medtransfer.errors import InputError
 from medtransfer.finetune.portions import both_validations
@@ -51,10 +51,7 @@ def check_recipe(section: Finetune, cells: Iterable[CellName]) -> None:
             f"{did_you_mean(section.loss, losses)}; correct it"
         )
     if section.augmentation is not None:
-        check_names(section.augmentation)
-        from medtransfer.data.transforms import Transforms
-
-        Transforms(section.augmentation)
+        check_transforms(section.augmentation)
     if section.validation and any(cell.folds is not None for cell in cells):
         raise both_validations(section.validation)
 
