@@ -104,16 +104,23 @@ def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
 
 def test_what_has_no_weights_is_left_out_before_workers_start(ranked, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
-    ranked("random@test_resnet", "test_resnet.r160_in1k")
+    ranked("random@test_resnet", "checkpoints/unet-simple", "test_resnet.r160_in1k")
     said = [message for message in caplog.messages if message.startswith("rank: ")]
     left_out = next(index for index, message in enumerate(said) if "is left out" in message)
     assert said[left_out].startswith("rank: test_resnet.r160_in1k is left out: expected") and said[left_out].endswith(
         "or leave it out"
     )
-    assert said[left_out + 1].startswith("rank: 1 candidate on 1 local worker")
+    assert said[left_out + 1].startswith("rank: 4 candidates on 1 local worker")
+
+
+def test_random_controls_alone_do_not_replace_a_ranking_of_pretrained_candidates(ranked, tmp_path, monkeypatch):
+    ranked("random@test_resnet")
     text = (tmp_path / "rank/ranking.md").read_text()
     assert "No pretrained candidate was measured, so nothing is said about whether pretraining helps." in text
     assert "Next: rank pretrained candidates beside them." in text and "does not show that pretraining helps" not in text
+    with pytest.raises(StageError, match="the only pretrained candidate could not be measured; test_resnet.r160_in1k: expected"):
+        ranked("random@test_resnet", "test_resnet.r160_in1k")
+    assert (tmp_path / "rank/ranking.md").read_text() == text
     monkeypatch.setattr(assess, "start_workers", lambda *_: pytest.fail("there is nothing to measure"))
     with pytest.raises(StageError, match="the only candidate could not be measured; test_resnet.r160_in1k: expected"):
         ranked("test_resnet.r160_in1k", out="other")

@@ -65,7 +65,7 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
 
     Raises:
         InputError: the images or what names a candidate cannot be used.
-        StageError: no candidate could be measured.
+        StageError: no candidate could be measured, or of several none with pretrained weights.
     """
     (by,) = find_indicators([params.rank.by], "rank.by")
     if by.within_width:
@@ -78,11 +78,8 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
     jobs = [describe_job(candidate, target, names, params) for candidate in candidates]
     left_out = _measure(params, jobs)
+    _check_measured(jobs, left_out)
     measured = [job.read() for job in jobs if job.name not in left_out]
-    if not measured:
-        name, reason = next(iter(left_out.items()))
-        none = "the only candidate could not" if len(jobs) == 1 else f"none of the {len(jobs)} candidates could"
-        raise StageError(f"{none} be measured; {'' if len(jobs) == 1 else 'the first, '}{name}: {reason}")
     records = [record.only(names) for record in measured]
     ranking = Ranking(
         target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
@@ -98,6 +95,23 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     maps = {job.name: map_file(Path(job.record)) for job in jobs}
     pages = _write(ranking, measured, target, params, maps)
     return Assessed(ranking, [*pages, *(Path(job.record) for job in jobs), *(path for path in maps.values() if path.exists())])
+
+
+def _check_measured(jobs: Sequence[Measure], left_out: Mapping[str, str]) -> None:
+    """Check that something was measured, and not random controls alone where pretrained candidates were named.
+
+    Raises:
+        StageError: else, so that an earlier ranking stays as it is.
+    """
+    pretrained = [job.name for job in jobs if not job.candidate.is_random]
+    if len(left_out) == len(jobs):
+        kind, wanted = "candidate", [job.name for job in jobs]
+    elif pretrained and left_out.keys() >= set(pretrained):
+        kind, wanted = "pretrained candidate", pretrained
+    else:
+        return
+    none = f"the only {kind} could not" if len(wanted) == 1 else f"none of the {len(wanted)} {kind}s could"
+    raise StageError(f"{none} be measured; {'' if len(wanted) == 1 else 'the first, '}{wanted[0]}: {left_out[wanted[0]]}")
 
 
 def _histories(
