@@ -33,7 +33,7 @@ from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.stage import _mask_rule, _warn_of_layout
 from medtransfer.predict.windows import Plan
 from medtransfer.prepare.picture_files import RawMask
-from medtransfer.records import ImageRule, write_text
+from medtransfer.records import IGNORE, ImageRule, write_text
 
 pytestmark = pytest.mark.long
 
@@ -403,6 +403,28 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
     )
 
 
+def test_a_threshold_splits_lossy_reference_masks_as_the_same_masks_without_loss(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    rng, model = np.random.default_rng(2), make_model()
+    for folder in ("lossy", "lossless"):
+        (tmp_path / folder).mkdir()
+    for path in pictures.iterdir():
+        width, height = Pillow.open(path).size
+        grey = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1), np.uint8).repeat(8, 0).repeat(8, 1)[:height, :width]
+        Pillow.fromarray(grey).save(tmp_path / f"lossy/{path.stem}.jpg")
+        decoded = np.asarray(Pillow.open(tmp_path / f"lossy/{path.stem}.jpg"))
+        Pillow.fromarray(np.where(decoded < 100, 0, 255).astype(np.uint8)).save(tmp_path / f"lossless/{path.stem}.png")
+    with pytest.raises(InputError, match="split them with --mask-threshold 128, or save it as PNG"):
+        predict([model], pictures, masks=str(tmp_path / "lossy"), mask_suffix="")
+    predict([model], pictures, masks=str(tmp_path / "lossy"), mask_suffix="", mask_threshold=100)
+    found = rows(tmp_path / "out/metrics.csv")
+    predict([model], pictures, masks=str(tmp_path / "lossless"), mask_suffix="")
+    assert found == rows(tmp_path / "out/metrics.csv") and {row["metric"] for row in found} >= {"dice"}
+    predict([model], pictures, masks=str(tmp_path / "lossy"), mask_suffix="", mask_threshold=20)  # no earlier counts are reused
+    assert found != rows(tmp_path / "out/metrics.csv")
+
+
 def test_an_overlay_shows_the_reference_between_image_and_prediction(
     tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
 ) -> None:
@@ -479,6 +501,23 @@ def test_what_does_not_fit_is_refused_before_any_prediction(
     with pytest.raises(InputError, match=message):
         predict([make_model("a"), make_model("b", **changed)], options.pop("images", pictures), **options)
     assert not counted
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"), [(["cyst", "solid"], None), (["cyst"], {255: "cyst"}), (["cyst"], {0: "background"})]
+)
+def test_a_threshold_of_masks_is_for_one_class_without_labels(classes: list[str], labels: Any) -> None:
+    section = load_params([PARAMS], {"predict.labels": labels, "predict.mask_threshold": 128}).predict
+    with pytest.raises(
+        InputError, match="expected predict.mask_threshold to split masks of one class, without predict.labels other"
+    ):
+        _mask_rule(section, classes)
+
+
+def test_a_threshold_of_masks_leaves_out_what_is_to_be_ignored() -> None:
+    section = load_params([PARAMS], {"predict.labels": {255: "ignore"}, "predict.mask_threshold": 128}).predict
+    raw = RawMask(np.array([[0, 127], [128, 255]], np.uint8), "labels", True)
+    assert _mask_rule(section, ["cyst"]).number(raw, Path("a.jpg")).tolist() == [[0, 0], [1, IGNORE]]
 
 
 def test_labels_of_masks_that_name_no_background_take_0_for_it() -> None:

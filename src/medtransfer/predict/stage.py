@@ -103,13 +103,21 @@ def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
     """Return how raw values of reference masks become classes: their numbers, unless `labels` says otherwise.
 
     Of labels that name no background 0 is the background.
+
+    Raises:
+        InputError: labels or a threshold do not fit the classes.
     """
-    values = section.labels
+    values, threshold = section.labels, section.mask_threshold
+    if threshold is not None and (len(classes) > 1 or set((values or {}).values()) - {"ignore"}):
+        raise InputError(
+            "expected predict.mask_threshold to split masks of one class, without predict.labels other than ignore, but the "
+            f"model's classes are {', '.join(classes)} and the labels {values}; set predict.mask_threshold to null"
+        )
     if values is None and len(classes) > 1:
         values = dict(enumerate(("background", *classes)))
-    elif values and "background" not in values.values() and all(isinstance(value, int) and value for value in values):
+    elif threshold is None and values and "background" not in values.values() and all(isinstance(v, int) and v for v in values):
         values = {0: "background", **values}
-    return replace(read_rule(values, classes, None, segments=True), assumed=section.labels is None, from_command=True)
+    return replace(read_rule(values, classes, threshold, segments=True), assumed=section.labels is None, from_command=True)
 
 
 def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: bool) -> tuple[list[Prediction], int]:

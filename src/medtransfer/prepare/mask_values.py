@@ -94,11 +94,13 @@ class MaskRule:
         if unknown := [value for value in values if value not in table]:
             meaning = "" if raw.meaning == "labels" else f"the {raw.meaning} "
             option = "--labels" if self.from_command else "the option `labels`"
-            may_split = self.table is None and not self.from_command
-            threshold = ", or split them with `threshold`" if may_split else ""
-            remedy = f"define them with {option}{self._such_as([*values, *sorted(self.ignored)])}{threshold}"
-            if raw.lossy and may_split:
-                remedy = f"its compression changes values, so split them with the option `threshold: {MIDDLE}`, or save it as PNG"
+            split = ""
+            if self.table is None:
+                split = ", or split them with " + ("--mask-threshold" if self.from_command else "`threshold`")
+            remedy = f"define them with {option}{self._such_as([*values, *sorted(self.ignored)])}{split}"
+            if raw.lossy and split:
+                threshold = f"--mask-threshold {MIDDLE}" if self.from_command else f"the option `threshold: {MIDDLE}`"
+                remedy = f"its compression changes values, so split them with {threshold}, or save it as PNG"
             raise InputError(
                 f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; "
                 f"{describe_values(values)}; {remedy}"

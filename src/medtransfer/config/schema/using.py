@@ -24,6 +24,8 @@ class Predict(Section):
     """what a mask's name has after its image's, such as _gt: files that end so are no images; null: likely masks are refused"""
     labels: dict[int | str, str] | None
     """raw value or DICOM segment -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
+    mask_threshold: float | None
+    """lowest value of the only class in reference masks, such as 128 in JPEG files; null: each value is a label"""
     slide: bool
     """whether windows slide over images at their own size; false: images are resized as those of the target"""
     overlap: BelowOne
