@@ -3,6 +3,8 @@
 import gc
 import multiprocessing
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -153,6 +155,19 @@ def test_epochs_yield_the_batches_of_each_epoch(workers: int, count: int | None)
         found = list(epochs.batches(epoch))
         assert [indices.tolist() for indices, _ in found] == expected and len(epochs) == len(expected)
         assert all((seen == epoch).all() for _, seen in found)
+
+
+@pytest.mark.parametrize(("workers", "count"), [(0, None), (2, 3)])
+def test_what_is_done_of_an_epoch_is_left_out(workers: int, count: int | None) -> None:
+    def numbers(batches: Iterator[Any]) -> list[list[list[int]]]:
+        return [[part.tolist() for part in batch] for batch in batches]
+
+    sampler = EpochBatches(10, 3, seed=4, shuffle=True, drop_last=False)
+    epochs = Epochs(Numbered(0), sampler, workers, pin=False, last=3, count=count)
+    first, second = (numbers(epochs.batches(epoch)) for epoch in (1, 2))
+    for done in (1, 2):
+        assert numbers(epochs.batches(1, done)) == first[done:]
+        assert numbers(epochs.batches(2)) == second and len(epochs) == len(second)
 
 
 class Watched(Numbered):

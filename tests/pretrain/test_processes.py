@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.pretrain.test_stage import save_every_step
 from tests.real_slurm import list_nodes
 
 from medtransfer import study, tracking
@@ -24,6 +25,7 @@ from medtransfer.errors import InputError
 from medtransfer.grid import local
 from medtransfer.records import list_checkpoints
 from medtransfer.records.state import read_progress
+from medtransfer.training.steps import Steps
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
@@ -34,7 +36,7 @@ CHOSEN = {
     "pretrain.encoder": "swin", "pretrain.encoders.swin": SWIN, "pretrain.epochs": 8, "pretrain.checkpoints": [1, 5],
     "pretrain.micro_batch": 8, "pretrain.devices": 2,
 }  # fmt: skip
-FOLDER = Path("checkpoints/swin-simple")
+FOLDER, STOP_AT = Path("checkpoints/swin-simple"), "STOP_AT"
 
 
 def weights(folder: Path) -> dict[int, str]:
@@ -69,6 +71,8 @@ def be_rank(rank: int, folder: Path, environment: dict[str, str], options: tuple
     """Run the command in this process, a copy of one that has imported the libraries."""
     os.chdir(folder)
     os.environ.update(environment)
+    if STOP_AT in environment:
+        stop_at(int(environment[STOP_AT]))
     said = os.open(f"said-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
@@ -76,15 +80,31 @@ def be_rank(rank: int, folder: Path, environment: dict[str, str], options: tuple
     runpy.run_module("medtransfer", run_name="__main__")
 
 
+def stop_at(step: int) -> None:
+    """Let every optimiser step be saved, and Ctrl-C come at one, counted from 0."""
+    update = Steps.update
+
+    def update_or_stop(self: Steps, number: int) -> None:
+        if number == step:
+            raise KeyboardInterrupt
+        update(self, number)
+
+    patch = pytest.MonkeyPatch()
+    save_every_step(patch)
+    patch.setattr(Steps, "update", update_or_stop)
+
+
 def pretrain_on_two(
-    *options: str, launcher: str = "lightning", codes: tuple[int, int] = (0, 0), of_second: tuple[str, ...] = ()
-) -> str:
+    *options: str, launcher: str = "lightning", codes: tuple[int, int] = (0, 0), of_second: tuple[str, ...] = (),
+    environment: dict[str, str] | None = None,
+) -> str:  # fmt: skip
     """Run the command on two processes, the second with more options, as a launcher does; return what the first said."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]}
+    common |= environment or {}
     ranks = [
         context.Process(
             target=be_rank,
@@ -166,6 +186,16 @@ def test_two_processes_stop_by_the_rule_and_resume_without_it(workplace, write_p
     assert set(weights(folder)) == {0, 1, 2, 3}
     assert weights(folder).items() >= before.items()
     assert len(tracking.read_runs("pretrain")) == 2
+
+
+def test_two_processes_resume_within_an_epoch_to_the_same_bits(undisturbed, workplace, write_params):
+    write_params(CHOSEN)
+    pretrain_on_two(environment={STOP_AT: "8"}, codes=(130, 130))  # the third step of the third epoch
+    progress = read_progress(FOLDER / ".resume.safetensors") or {}
+    assert (progress["epoch"], progress["part"]["steps"]) == (2, 2)
+    assert "swin-simple resumes after epoch 2 and 2 steps of epoch 3" in pretrain_on_two()
+    assert weights(FOLDER) == weights(undisturbed / FOLDER)
+    assert Path(FOLDER, "curves.json").read_text() == (undisturbed / FOLDER / "curves.json").read_text()
 
 
 def second_rank(process: subprocess.Popen) -> int | None:

@@ -1,10 +1,12 @@
 """Whole pretrainings of a tiny encoder: what they leave, and that interruption, reuse and changes lose or mix nothing."""
 
 import json
+import logging
 import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -22,7 +24,9 @@ from medtransfer.pretrain import trainer
 from medtransfer.pretrain.objectives import classification
 from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors, write_json
 from medtransfer.records.state import read_progress
+from medtransfer.training import parts
 from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.steps import Steps
 
 pytestmark = pytest.mark.long
 
@@ -51,6 +55,13 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, *, observed: bool) -> None:
             raise KeyboardInterrupt
 
     patch.setattr(tracking.Run, "log_metrics", log_or_raise)
+
+
+def save_every_step(patch: pytest.MonkeyPatch) -> None:
+    """Let every optimiser step be a part of its epoch, after which the state is saved."""
+    patch.setattr(parts, "PART", 1)
+    patch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    patch.setattr(trainer, "SAVING_SHARE", math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +236,54 @@ def test_the_advanced_origin_runs_and_resumes_with_every_encoder(name, workplace
     tracking.connect().delete_run(runs()[0].id)  # of the undisturbed pretraining
     study.pretrain(tiny_params(changed))
     assert weights(folder) == whole
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_that_was_interrupted_is_resumed_at_its_last_saved_step(workplace, tiny_params, monkeypatch, caplog, workers):
+    """Each part of an epoch has random numbers of its own; what is done of it is not done again."""
+    save_every_step(monkeypatch)
+    changed = {
+        "pretrain.origin": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [], "pretrain.workers": workers,
+        "pretrain.micro_batch": 8,
+    }  # fmt: skip
+    folder = study.pretrain(tiny_params(changed))
+    whole, curves = weights(folder), (folder / "curves.json").read_text()
+    folder.rename("whole")
+    tracking.connect().delete_run(runs()[0].id)
+    update, steps, shown = Steps.update, list[int](), list[tuple[Any, ...]]()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Steps, "update", lambda self, step: step != STEPS + 1 and update(self, step) or _stop(step == STEPS + 1))
+        study.pretrain(tiny_params(changed))
+    progress = read_progress(folder / STATE.name) or {}
+    assert (progress["epoch"], progress["part"]["steps"], progress["part"]["count"]) == (1, 1, 2)
+    assert progress["part"].keys() == {field.name for field in fields(parts.PartialEpoch)}
+    caplog.set_level(logging.INFO, "medtransfer")
+    monkeypatch.setattr(Steps, "update", lambda self, step: (steps.append(step), update(self, step)))
+    monkeypatch.setattr(trainer, "track", lambda items, *said: (shown.append(said), items)[1])
+    study.pretrain(tiny_params(changed))
+    assert "unet-advanced resumes after epoch 1 and 1 step of epoch 2" in caplog.text
+    assert steps == [STEPS + 1, STEPS + 2] and [said[-1] for said in shown] == [2 * (STEPS + 1)]  # batches that were done before
+    assert weights(folder) == whole and (folder / "curves.json").read_text() == curves
+
+
+def _stop(now: bool) -> None:
+    if now:
+        raise KeyboardInterrupt
+
+
+def test_the_state_within_an_epoch_is_saved_where_it_is_time(workplace, tiny_params, monkeypatch):
+    """Small pretrainings save it at the end of their epochs alone."""
+    saved = []
+    save_state = trainer.save_state
+    monkeypatch.setattr(trainer, "save_state", lambda path, *rest: (saved.append(rest[2].get("part")), save_state(path, *rest))[1])
+    monkeypatch.setattr(parts, "PART", 2)
+    study.pretrain(tiny_params({"pretrain.epochs": 1, "pretrain.checkpoints": []}))
+    assert saved == [None, None]
+    saved.clear()
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
+    study.pretrain(tiny_params({"pretrain.epochs": 1, "pretrain.checkpoints": []}), force=True)
+    assert [part and part["steps"] for part in saved] == [None, 2, None]
 
 
 def gone_bad(patch: pytest.MonkeyPatch, step: int) -> None:

@@ -135,38 +135,49 @@ class Epochs:
         """
         self._dataset, self._sampler, self._last = dataset, sampler, last
         self._count = len(sampler) if count is None else min(count, len(sampler))
-        self._loader = loader(dataset, _First(sampler, self._count), workers, pin)
+        self._first = _First(sampler, self._count)
+        self._loader = loader(dataset, self._first, workers, pin)
         self._begun: tuple[int, Iterator[Any]] | None = None
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
         return self._count
 
-    def batches(self, epoch: int) -> Iterator[Any]:
-        """Yield the batches of an epoch; at the last one the workers, if there are any, begin with the next epoch."""
+    def batches(self, epoch: int, done: int = 0) -> Iterator[Any]:
+        """Yield the batches of an epoch; at the last one the workers, if there are any, begin with the next epoch.
+
+        Args:
+            epoch: the epoch.
+            done: number of its first batches to leave out.
+        """
         begun, self._begun = self._begun, None
-        batches = begun[1] if begun is not None and begun[0] == epoch else self._begin(epoch)
-        for number, batch in enumerate(islice(batches, self._count), start=1):
+        batches = begun[1] if begun is not None and begun[0] == epoch and not done else self._begin(epoch, done)
+        for number, batch in enumerate(islice(batches, self._count - done), start=done + 1):
             if number == self._count and epoch < self._last and self._loader.num_workers:
                 self._begun = epoch + 1, self._begin(epoch + 1)
             yield batch
 
-    def _begin(self, epoch: int) -> Iterator[Any]:
+    def _begin(self, epoch: int, done: int = 0) -> Iterator[Any]:
         self._dataset.set_epoch(epoch)
         self._sampler.set_epoch(epoch)
+        self._first.done = done
         return iter(self._loader)
 
 
 class _First(Sampler[list[int]]):
-    """The first batches of a sampler."""
+    """The first batches of a sampler, without those that are done.
+
+    Attributes:
+        done: number of batches that the next pass leaves out.
+    """
 
     def __init__(self, sampler: EpochBatches, count: int) -> None:
-        self._sampler, self._count = sampler, count
+        self._sampler, self._count, self.done = sampler, count, 0
 
     def __len__(self) -> int:
         """Count the batches."""
-        return self._count
+        return self._count - self.done
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch."""
-        return islice(self._sampler, self._count)
+        return islice(self._sampler, self.done, self._count)

@@ -1,6 +1,7 @@
-"""Training loop of a pretraining, resumable by epoch, which saves checkpoints."""
+"""Training loop of a pretraining, resumable within an epoch, which saves checkpoints."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,8 +24,12 @@ from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
+from medtransfer.training.parts import NOTHING, Pace, PartialEpoch
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
+from medtransfer.wording import counted
+
+SECONDS_BETWEEN_STATES, SAVING_SHARE = 300.0, 0.01  # within an epoch; saving there takes at most this share of the time
 
 log = logging.getLogger("medtransfer")
 Curves = dict[str, dict[str, float]]  # metric -> epoch (a string, as in JSON) -> value
@@ -75,7 +80,7 @@ class Trainer:
         self.tags: dict[str, str] = {}
 
     def train(self, observe: Callable[[int, nn.Module, dict[str, float]], bool]) -> int:
-        """Train from the last finished epoch to the end, or until `observe` returns False.
+        """Train from the last saved state to the end, or until `observe` returns False.
 
         Args:
             observe: called in the main process after each epoch, including 0 (no training), with the epoch, the model and
@@ -100,14 +105,16 @@ class Trainer:
         )  # fmt: skip
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
-        begin = self._resume()
+        begin, done = self._resume()
+        self.pace = Pace(SECONDS_BETWEEN_STATES, SAVING_SHARE)
         sampler = self._sampler("train")
         pieces = self._pieces(len(sampler))
         workers, pin = self.plan.section.workers, self.fabric.device.type == "cuda"
         training = Epochs(self.objective.images["train"], sampler, workers, pin, last=recipe.epochs, count=sum(pieces))
         validation = loader(self.objective.images["val"], self._sampler("val"), workers, pin)
         for epoch in range(begin, self.recipe.epochs + 1):
-            numbers = self._epoch(training, epoch, pieces, guard) if epoch else {}
+            numbers = self._epoch(training, epoch, pieces, guard, done) if epoch else {}
+            done = NOTHING
             self.steps.share_buffers()
             numbers |= self.objective.measure(self.fabric, self.steps.kept, validation)
             proceed = True
@@ -119,18 +126,18 @@ class Trainer:
                 return epoch
         return self.recipe.epochs
 
-    def _resume(self) -> int:
-        """Restore the state of an interrupted pretraining and return the next epoch.
+    def _resume(self) -> tuple[int, PartialEpoch]:
+        """Restore the state of an interrupted pretraining; return the next epoch, and what of it is done.
 
         The model must be on its device already, since loading moves the optimiser's moments to that of their parameters.
         """
         if self.progress is None:
-            return 0
+            return 0, NOTHING
         load_state(self.checkpoints.state, self.raw, self.raw_optimiser, self.steps.average)
         self.fabric.strategy.precision.load_state_dict(self.progress["precision"])
         self.curves = self.progress["curves"]
-        log.info("pretrain: %s resumes after epoch %d", self.checkpoints.path.name, self.progress["epoch"])
-        return int(self.progress["epoch"]) + 1
+        log.info("pretrain: %s resumes after %s", self.checkpoints.path.name, describe_progress(self.progress))
+        return int(self.progress["epoch"]) + 1, PartialEpoch.of(self.progress)
 
     def _last_good(self) -> str:
         """Name the last good checkpoint for the error message."""
@@ -140,7 +147,7 @@ class Trainer:
         if not saved:
             return "no checkpoint was saved before"
         file = checkpoint_path(self.checkpoints.path, saved[-1])
-        state_of = f"the last good state that of epoch {done}, {self.checkpoints.state}"
+        state_of = f"the last good state that of {describe_progress(state)}, {self.checkpoints.state}"
         return f"the last good checkpoint is that of epoch {saved[-1]}, {file}, and {state_of}"
 
     def _sampler(self, split: str) -> EpochBatches:
@@ -156,12 +163,20 @@ class Trainer:
         whole, rest = divmod(batches, self.recipe.accumulation)
         return [self.recipe.accumulation] * whole or [rest]
 
-    def _epoch(self, training: Epochs, epoch: int, pieces: list[int], guard: FiniteGuard) -> dict[str, float]:
-        batches = training.batches(epoch)
+    def _epoch(
+        self, training: Epochs, epoch: int, pieces: list[int], guard: FiniteGuard, done: PartialEpoch
+    ) -> dict[str, float]:  # fmt: skip
+        before = sum(pieces[: done.steps])
+        batches = training.batches(epoch, before)
         if self.fabric.is_global_zero:  # the time left is that of all epochs
             label, number = f"pretrain epoch {epoch}/{self.recipe.epochs} {self.checkpoints.path.name}", len(training)
-            batches = track(batches, label, self.recipe.epochs * number, "batches", (epoch - 1) * number)
-        return train_epoch(self.fabric, self.steps, batches, pieces, self.recipe, epoch, self.objective, guard)
+            batches = track(batches, label, self.recipe.epochs * number, "batches", (epoch - 1) * number + before)
+
+        def save(reached: PartialEpoch) -> None:
+            if self.fabric.is_global_zero and self.pace.due:
+                self._save_state(epoch - 1, reached)
+
+        return train_epoch(self.fabric, self.steps, batches, pieces, self.recipe, epoch, self.objective, guard, done, save)
 
     def _save(
         self, epoch: int, numbers: dict[str, float], observe: Callable[[int, nn.Module, dict[str, float]], bool]
@@ -176,12 +191,24 @@ class Trainer:
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
         write_curves(self.checkpoints.path, self.curves)
+        self._save_state(epoch)
+        return proceed
+
+    def _save_state(self, epoch: int, part: PartialEpoch = NOTHING) -> None:
+        """Save the state after an epoch, and a part of the next one."""
+        begin = time.monotonic()
         progress = {
             "pretraining": self.checkpoints.pretraining, "epoch": epoch, "curves": self.curves,
-            "precision": self.fabric.strategy.precision.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(), **part.progress,
         }  # fmt: skip
         save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
-        return proceed
+        self.pace.saved(begin)
+
+
+def describe_progress(progress: dict[str, Any]) -> str:
+    """Say how far a training was saved."""
+    epoch, steps = progress["epoch"], PartialEpoch.of(progress).steps
+    return f"epoch {epoch}" + (f" and {counted(steps, 'step')} of epoch {epoch + 1}" if steps else "")
 
 
 def _encoder(model: nn.Module) -> Encoder:

@@ -132,7 +132,7 @@ def _check_same_job(fabric: Fabric, checkpoints: CheckpointFolder, progress: dic
     """
     if fabric.world_size == 1:
         return
-    own = [checkpoints.pretraining, progress and progress["epoch"]]
+    own = [checkpoints.pretraining, progress and [progress["epoch"], progress.get("part")]]
     differing = [float(ours != main) for ours, main in zip(own, fabric.broadcast(own), strict=True)]
     total: Any = fabric.all_reduce(torch.tensor(differing, device=fabric.device), reduce_op="sum")
     recipes, epochs = total.tolist()

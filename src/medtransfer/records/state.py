@@ -57,8 +57,18 @@ def read_progress(path: Path) -> dict[str, Any] | None:
 
 
 def _is_progress(value: Any) -> bool:
-    """Return whether a value has the fields of both trainings: last epoch, curves by metric, state of the precision."""
+    """Return whether a value has the fields of both trainings: last epoch, curves by metric, state of the precision, part."""
     if not isinstance(value, dict) or type(value.get("epoch")) is not int or not isinstance(value.get("precision"), dict):
         return False
     curves = value.get("curves")
-    return isinstance(curves, dict) and all(isinstance(curve, list | dict) for curve in curves.values())
+    return isinstance(curves, dict) and all(isinstance(curve, list | dict) for curve in curves.values()) and _is_part(value)
+
+
+def _is_part(progress: dict[str, Any]) -> bool:
+    """Return whether progress says rightly which part of the next epoch is done, or nothing of one."""
+    if "part" not in progress:
+        return True
+    match progress["part"]:
+        case {"steps": int(), "total": float(), "count": int(), "terms": dict(terms)}:
+            return len(progress["part"]) == 4 and all(isinstance(value, float) for value in terms.values())
+    return False

@@ -67,15 +67,24 @@ class FiniteGuard:
         if len(self._unchecked) >= self._every:
             self._check_losses()
 
-    def end_epoch(self) -> float:
-        """Check the rest of an epoch's losses and all tensors; return the epoch's mean loss over all processes.
+    def check(self) -> tuple[float, int]:
+        """Check the losses since the last check and all tensors; return the sum of the epoch's losses so far, and their number.
 
         Raises:
             StageError: a loss, a weight, a buffer or a tensor of the optimiser's state is not finite.
         """
         self._check_losses()
         self._check_tensors(dict(_tensors(self._model, self._optimiser)))
-        mean = self._total / self._count
+        return self._total, self._count
+
+    def resume(self, total: float, count: int) -> None:
+        """Go on in an epoch of which `check` has returned this sum and this number of losses."""
+        self._total, self._count = total, count
+
+    def end_epoch(self) -> float:
+        """Check as `check` does, and return the epoch's mean loss over all processes; the next epoch begins."""
+        total, count = self.check()
+        mean = total / count
         self._total, self._count = 0.0, 0
         return mean
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.pretrain.test_stage import interrupt
+from tests.pretrain.test_stage import interrupt, save_every_step
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -25,6 +25,7 @@ from medtransfer.pretrain.objectives.conrec import ConRecModel
 from medtransfer.pretrain.objectives.reconstruction import Reconstruction, ReconstructionModel, target_of
 from medtransfer.pretrain.recipe import recipe_of
 from medtransfer.records import PreparedTarget, find_checkpoint, list_checkpoints, picture_path, read_tensors
+from medtransfer.records.state import read_progress
 from medtransfer.tasks import TASKS
 from medtransfer.training.checkpoints import load_encoder, load_head
 
@@ -58,8 +59,10 @@ def weights(folder: Path) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("origin", TERMS)
-def test_it_leaves_curves_and_pictures_and_resumes_to_the_same_bits(origin, params, tmp_path):
-    folder = study.pretrain(params(origin))
+def test_it_leaves_curves_and_pictures_and_resumes_to_the_same_bits(origin, params, tmp_path, monkeypatch):
+    save_every_step(monkeypatch)
+    small = {f"pretrain__origins__{origin}__batch_size": 8, "pretrain__micro_batch": 4}  # several steps an epoch
+    folder = study.pretrain(params(origin, **small))
     whole, pictures = weights(folder), {path.name: path.read_bytes() for path in folder.glob("*.png")}
     assert set(whole) == {0, 1, 2} and len(set(whole.values())) == 3
     assert set(pictures) == ({f"epoch-00{epoch}.png" for epoch in whole} if origin in DRAWN else set())
@@ -78,13 +81,17 @@ def test_it_leaves_curves_and_pictures_and_resumes_to_the_same_bits(origin, para
         assert load_head(*find_checkpoint(folder, epoch), load_encoder(*find_checkpoint(folder, epoch))) == NoHead(
             "its pretraining learned no classes"
         )
+    curves = (folder / "curves.json").read_text()
     folder.rename("whole")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=False)
-        study.pretrain(params(origin), force=True)
-    assert set(weights(folder)) == {0, 1, 2} and (folder / ".resume.safetensors").exists()
+        study.pretrain(params(origin, **small), force=True)
+    progress = read_progress(folder / ".resume.safetensors") or {}
+    assert set(weights(folder)) == {0, 1, 2} and progress["epoch"] == 1 and progress["part"]["steps"] > 0
+    assert progress["part"]["terms"].keys() == TERMS[origin]
     tracking.connect().delete_run(run.id)
-    study.pretrain(params(origin))
+    study.pretrain(params(origin, **small))
+    assert (folder / "curves.json").read_text() == curves
     assert weights(folder) == whole and {path.name: path.read_bytes() for path in folder.glob("*.png")} == pictures
 
 

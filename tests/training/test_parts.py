@@ -1,0 +1,52 @@
+"""Parts of an epoch: which steps are left, that each has its own seed, and how often a state is saved."""
+
+import pytest
+
+from medtransfer.seeds import derive_seed
+from medtransfer.training import parts
+from medtransfer.training.parts import NOTHING, PART, Pace, PartialEpoch, part_seed, parts_of
+
+
+@pytest.mark.parametrize(
+    ("steps", "done", "expected"),
+    [
+        (1, 0, [(0, 1)]),
+        (PART, 0, [(0, PART)]),
+        (2 * PART + 1, 0, [(0, PART), (PART, 2 * PART), (2 * PART, 2 * PART + 1)]),
+        (2 * PART + 1, 2 * PART, [(2 * PART, 2 * PART + 1)]),
+    ],
+)
+def test_the_parts_cover_what_is_left(steps: int, done: int, expected: list[tuple[int, int]]) -> None:
+    assert list(parts_of(steps, done)) == expected
+
+
+def test_each_part_has_a_seed_of_its_own_and_the_first_that_of_the_epoch() -> None:
+    seeds = [part_seed(begin, 5, "epoch", 2, 0) for begin in (0, PART, 2 * PART)]
+    assert len(set(seeds)) == 3 and seeds[0] == derive_seed(5, "epoch", 2, 0)
+    assert seeds[1] == derive_seed(5, "epoch", 2, 0, 1)
+
+
+def test_what_is_done_is_found_again_in_the_progress() -> None:
+    done = PartialEpoch(PART, 12.5, 2 * PART, {"mse": 0.25})
+    assert PartialEpoch.of({"epoch": 3, **done.progress}) == done
+    assert NOTHING.progress == {} and PartialEpoch.of({"epoch": 3}) == NOTHING
+
+
+def test_saving_becomes_rarer_where_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(parts.time, "monotonic", lambda: now)
+    pace = Pace(10, 0.01)
+    now = 10.0
+    assert not pace.due
+    now = 10.1
+    assert pace.due
+    now = 10.2
+    pace.saved(10.1)  # took 0.1 s: the least pause is that of 10 s
+    now = 20.3
+    assert pace.due
+    now = 22.3
+    pace.saved(20.3)  # took 2 s, which is a hundredth of 200
+    now = 222.2
+    assert not pace.due
+    now = 222.4
+    assert pace.due
