@@ -42,17 +42,17 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done:
 
 
 def track_within(
-    items: Iterable[Item], label: str, total: int, unit: str = "it", seconds: float = SECONDS_BETWEEN_LINES
+    items: Iterable[Item], label: str, total: int, unit: str = "it", seconds: float = SECONDS_BETWEEN_LINES, done: int = 0
 ) -> Iterator[Item]:  # fmt: skip
     """Yield the items of one of those that another bar or other lines count, and show progress if that takes long.
 
-    Arguments are those of `track`, and the least time between two lines.
+    Arguments are those of `track`, and `seconds`, the least time between two lines.
     """
     if sys.stderr.isatty():
-        yield from bar(items, desc=label, total=total, unit=unit, leave=False, delay=LONG)
+        yield from bar(items, desc=label, total=total, unit=unit, initial=done, leave=False, delay=LONG)
         return
-    lines = Lines(label, unit, seconds=seconds)
-    for count, item in enumerate(items, start=1):
+    lines = Lines(label, unit, done, seconds)
+    for count, item in enumerate(items, start=done + 1):
         yield item
         lines.show(count, total)
 

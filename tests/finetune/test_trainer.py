@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.decoders.build import build_segmenter
@@ -25,7 +26,10 @@ from medtransfer.finetune.trainer import Trainer
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 from medtransfer.records.state import read_progress
 from medtransfer.tasks import TASKS
+from medtransfer.training import parts
 from medtransfer.training.device import open_fabric
+from medtransfer.training.parts import PartialEpoch
+from medtransfer.training.steps import Steps
 
 IMAGES, BATCH, EPOCHS = 10, 4, 4  # so 3 steps an epoch
 RECIPE = {
@@ -110,6 +114,37 @@ def test_a_bad_sample_stops_at_its_step_and_the_state_before_is_resumed(make, tm
     assert state_hash(again.raw) == state_hash(whole.raw)
 
 
+@pytest.mark.parametrize(
+    ("step", "saved", "words"), [(1, (0, 1), "1 step of epoch 1"), (8, (2, 2), "epoch 2 and 2 steps of epoch 3")]
+)
+def test_an_epoch_that_was_interrupted_is_resumed_at_its_last_saved_step(make, tmp_path, monkeypatch, caplog, step, saved, words):
+    """Dropout draws the same numbers: each part of an epoch has its own."""
+    monkeypatch.setattr(parts, "PART", 1)
+
+    def with_dropout(*arguments: Any) -> Trainer:
+        made = make(*arguments)
+        made.raw.encoder.register_forward_hook(lambda module, inputs, maps: [dropout(one, 0.2, training=True) for one in maps])
+        return made
+
+    whole = with_dropout("whole.safetensors")
+    curves, update, steps = whole.train("whole", nothing), Steps.update, list[int]()
+    monkeypatch.setattr(Steps, "update", lambda self, number: update(self, number) if number != step else _stop())
+    with pytest.raises(KeyboardInterrupt):
+        with_dropout().train("stopped", nothing)
+    monkeypatch.setattr(Steps, "update", lambda self, number: (steps.append(number), update(self, number)))
+    progress = read_progress(tmp_path / "state.safetensors") or {}
+    assert (progress["epoch"], progress["part"]["steps"]) == saved
+    caplog.set_level("INFO", "medtransfer")
+    again = with_dropout()
+    assert f"finetune: resumes after {words}" in caplog.text
+    assert again.train("again", nothing) == curves and steps == list(range(step, 3 * EPOCHS))
+    assert state_hash(again.raw) == state_hash(whole.raw)
+
+
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
 def test_before_the_first_state_there_is_none(make, tmp_path):
     broken = make()
     message = r"step 2 \(epoch 1, .*\); no state was saved before; "
@@ -149,11 +184,11 @@ def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
     monkeypatch.setattr(trainer, "SAVING_SHARE", 0.02)
     monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
 
-    def save(self: Trainer, epoch: int) -> None:
+    def save(self: Trainer, epoch: int, part: PartialEpoch) -> None:
         saved.append(epoch)
         clock[0] += 1.0
 
-    def epoch(self: Trainer, number: int, factor: float, guard: object, label: str) -> dict[str, float]:
+    def epoch(self: Trainer, number: int, *_: object) -> dict[str, float]:
         clock[0] += 10.0
         return {"train_loss": 0.5, "lr": 0.1}
 

@@ -1,8 +1,10 @@
-"""Training loop of a fine-tuning, resumable by epoch."""
+"""Training loop of a fine-tuning, resumable within an epoch."""
 
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track, track_within
 from medtransfer.records import input_channels
 from medtransfer.records.state import read_progress
-from medtransfer.seeds import derive_seed, seed_everything
+from medtransfer.seeds import seed_everything
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.device import lay_out, place_pixels
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
+from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress, part_seed, parts_of
 from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
@@ -93,7 +96,7 @@ class Trainer:
             fabric, self.raw, self.raw_optimiser, compiles=protocol.compile, clip_grad=protocol.clip_grad,
             ema_decay=protocol.ema_decay,
         )  # fmt: skip
-        self.first = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
+        self.first, self.done = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
         sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False, join_last_image=joins)
         self.epochs = Epochs(
             samples, sampler, workers, pin=fabric.device.type == "cuda", last=protocol.train_epochs, count=protocol.epoch_steps
@@ -114,7 +117,14 @@ class Trainer:
         Returns:
             The curves, one value per epoch; None where an epoch has none.
         """
-        saved, pause = time.monotonic(), SECONDS_BETWEEN_STATES
+        pace = Pace(SECONDS_BETWEEN_STATES, SAVING_SHARE)
+
+        def save(epoch: int, part: PartialEpoch = NOTHING) -> None:
+            if pace.due:
+                begin = time.monotonic()
+                self._save(epoch, part)
+                pace.saved(begin)
+
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         # no attribute: it refers to the trainer, and a cycle would keep the model until Python looks for garbage
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
@@ -122,34 +132,33 @@ class Trainer:
         for epoch in track(epochs, label, self.protocol.train_epochs, "epochs", self.first - 1):
             if stops():
                 break
-            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard, label)
+            factor = plateau() if self.protocol.schedule == "plateau" else 1.0
+            values = self._epoch(epoch, factor, guard, label, partial(save, epoch - 1))
             observe(epoch, values)
             for name in self.curves | values:
                 self.curves.setdefault(name, [None] * (epoch - 1)).append(values.get(name))
-            if (begin := time.monotonic()) - saved > pause:
-                self._save(epoch)
-                saved = time.monotonic()
-                pause = max(SECONDS_BETWEEN_STATES, (saved - begin) / SAVING_SHARE)
+            save(epoch)
         return self.curves
 
-    def _save(self, epoch: int) -> None:
+    def _save(self, epoch: int, part: PartialEpoch) -> None:
         precision = self.fabric.strategy.precision.state_dict()
-        progress = {"key": self.key, "epoch": epoch, "curves": self.curves, "precision": precision}
+        progress = {"key": self.key, "epoch": epoch, "curves": self.curves, "precision": precision, **part.progress}
         save_state(self.state, self.raw, self.raw_optimiser, progress, self.steps.average)
 
-    def _resume(self) -> int:
+    def _resume(self) -> tuple[int, PartialEpoch]:
+        """Restore the state of an interrupted training; return the next epoch, and what of it is done."""
         progress = self._progress()
         if progress is None:
-            return 1
+            return 1, NOTHING
         load_state(self.state, self.raw, self.raw_optimiser, self.steps.average)
         self.fabric.strategy.precision.load_state_dict(progress["precision"])
         self.curves = progress["curves"]
-        log.info("finetune: resumes after epoch %d", progress["epoch"])
-        return int(progress["epoch"]) + 1
+        log.info("finetune: resumes after %s", describe_progress(progress))
+        return int(progress["epoch"]) + 1, PartialEpoch.of(progress)
 
     def _progress(self) -> dict[str, Any] | None:
         progress = read_progress(self.state)
-        if progress is None or progress.get("key") != self.key or not 0 < progress["epoch"] <= self.protocol.train_epochs:
+        if progress is None or progress.get("key") != self.key or not 0 <= progress["epoch"] <= self.protocol.train_epochs:
             return None
         return progress
 
@@ -157,23 +166,32 @@ class Trainer:
         progress = self._progress()
         if progress is None:
             return "no state was saved before"
-        return f"the last good state is that of epoch {progress['epoch']}, {self.state}"
+        return f"the last good state is that of {describe_progress(progress)}, {self.state}"
 
-    def _epoch(self, epoch: int, factor: float, guard: FiniteGuard, label: str) -> dict[str, float]:
-        seed_everything(derive_seed(self.seed, "epoch", epoch))
+    def _epoch(
+        self, epoch: int, factor: float, guard: FiniteGuard, label: str, save: Callable[[PartialEpoch], None]
+    ) -> dict[str, float]:  # fmt: skip
+        done = self.done if epoch == self.first else NOTHING
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
-        batches = track_within(self.epochs.batches(epoch), f"epoch {epoch} of {label}", steps, "batches", SECONDS_BETWEEN_LINES)
-        for step, (pixels, truth, _) in enumerate(batches, start=(epoch - 1) * steps):
-            lr = self.protocol.lr * self._rate(step, steps, factor)
-            self.steps.set_lr(lr)
-            images = place_pixels(self.fabric, pixels, self.samples.mean, self.samples.std)
-            with self.steps.compilation.step(len(images)):
-                logits = self.steps.model(images)
-            loss = self.loss(logits, self.fabric.to_device(truth))
-            guard.observe(loss, step, epoch, lr)
-            self.fabric.backward(loss)
-            self.steps.update(step)
+        guard.resume(done.total, done.count)
+        batches = track_within(
+            self.epochs.batches(epoch, done.steps), f"epoch {epoch} of {label}", steps, "batches", SECONDS_BETWEEN_LINES, done.steps
+        )  # fmt: skip
+        for begin, end in parts_of(steps, done.steps):
+            seed_everything(part_seed(begin, self.seed, "epoch", epoch))
+            for step, (pixels, truth, _) in enumerate(islice(batches, end - begin), start=(epoch - 1) * steps + begin):
+                lr = self.protocol.lr * self._rate(step, steps, factor)
+                self.steps.set_lr(lr)
+                images = place_pixels(self.fabric, pixels, self.samples.mean, self.samples.std)
+                with self.steps.compilation.step(len(images)):
+                    logits = self.steps.model(images)
+                loss = self.loss(logits, self.fabric.to_device(truth))
+                guard.observe(loss, step, epoch, lr)
+                self.fabric.backward(loss)
+                self.steps.update(step)
+            if end < steps:
+                save(PartialEpoch(end, *guard.check()))
         return {"train_loss": guard.end_epoch(), "lr": lr}
 
     def _rate(self, step: int, epoch_steps: int, plateau: float) -> float:

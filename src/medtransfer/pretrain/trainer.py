@@ -24,10 +24,9 @@ from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
-from medtransfer.training.parts import NOTHING, Pace, PartialEpoch
+from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
-from medtransfer.wording import counted
 
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 300.0, 0.01  # within an epoch; saving there takes at most this share of the time
 
@@ -203,12 +202,6 @@ class Trainer:
         }  # fmt: skip
         save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
         self.pace.saved(begin)
-
-
-def describe_progress(progress: dict[str, Any]) -> str:
-    """Say how far a training was saved."""
-    epoch, steps = progress["epoch"], PartialEpoch.of(progress).steps
-    return f"epoch {epoch}" + (f" and {counted(steps, 'step')} of epoch {epoch + 1}" if steps else "")
 
 
 def _encoder(model: nn.Module) -> Encoder:

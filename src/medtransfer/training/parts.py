@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medtransfer.seeds import derive_seed
+from medtransfer.wording import counted
 
 PART = 100  # optimiser steps
 
@@ -49,6 +50,15 @@ def parts_of(steps: int, done: int) -> Iterator[tuple[int, int]]:
 def part_seed(begin: int, *names: int | str) -> int:
     """Return the seed of the part of an epoch that begins at a step; that of the first is `derive_seed` of the names alone."""
     return derive_seed(*names, *([begin // PART] if begin else []))
+
+
+def describe_progress(progress: dict[str, Any]) -> str:
+    """Say how far a training was saved, by its progress."""
+    epoch, steps = progress["epoch"], PartialEpoch.of(progress).steps
+    if not steps:
+        return f"epoch {epoch}"
+    part = f"{counted(steps, 'step')} of epoch {epoch + 1}"
+    return f"epoch {epoch} and {part}" if epoch else part
 
 
 class Pace:
