@@ -106,7 +106,7 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     --target, by default of the folder's name, with the settings of prepare.new. Later commands know it by that name.
     """
     from medtransfer import study
-    from medtransfer.prepare.definition import define
+    from medtransfer.prepare.definition import define, name_of
 
     keys = {name: options.pop(f"of_target_{name}") for name in Target.model_fields}
     fields = Target.model_fields
@@ -117,7 +117,8 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     overrides = parsed("prepare", options | ({"target": None} if names else {}))
     kept = False
     if given:
-        defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}).prepare
+        new = name_of(overrides.get("prepare.target"), given)  # may be named in files already, such as study.targets
+        defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}, [new]).prepare
         name, definition = define(defined, overrides.get("prepare.target"), given)
         overrides |= {"prepare.target": name, f"prepare.targets.{name}": definition}
         kept = name not in defined.targets or "root" in given

@@ -50,6 +50,19 @@ def test_a_folder_by_path_becomes_a_target() -> None:
     assert targets()["my-data"]["size"] == [6, 5]
 
 
+@pytest.mark.parametrize("words", [("--root", "mine"), ("--root", "elsewhere", "--target", "mine")])
+def test_a_target_that_the_files_name_already_can_be_made(words: tuple[str, ...]) -> None:
+    """As in a study of one's own, whose params.yaml says what is to be done with it."""
+    write_folder(Path(words[1]), ".nii.gz", cases=5)
+    values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    values["study"]["targets"], values["finetune"]["target"] = ["mine"], "mine"
+    Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(InputError, match="study.targets names the target 'mine', .*; to make it of a folder: .* --target mine`"):
+        run("--target", "sample")
+    run("--reader", "nifti", *words, *SIZE)
+    assert PreparedTarget.open(Path("data/prepared/mine")).info.reader == "nifti" and "mine" in targets()
+
+
 def test_options_that_stay_from_the_last_time_are_named(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="medtransfer")
     write_folder(Path("mine"), ".nii.gz", cases=5)

@@ -61,7 +61,8 @@ class Source(NamedTuple):
 
 
 def load_params(
-    paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None
+    paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None,
+    new_targets: Collection[str] = (),
 ) -> Params:  # fmt: skip
     """Read params.yaml, override it by further files and single values, and validate the result.
 
@@ -71,13 +72,14 @@ def load_params(
         paths: the first file has every key, further ones only those that they change.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
         registered: names that the code defines, by kind, a key of USED, such as `{"mode": MODES}`.
+        new_targets: names of targets that are about to be defined.
 
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
     sources = [read_source(path) for path in paths]
     sources += [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
-    params, errors, names = check_sources(sources, registered or {})
+    params, errors, names = check_sources(sources, registered or {}, new_targets)
     if params is None:
         raise InputError(f"{_count(errors)} in {' and '.join(names)}: {'; '.join(errors)}")
     return params
@@ -93,9 +95,9 @@ def read_source(path: Path) -> Source:
 
 
 def check_sources(
-    sources: Sequence[Source], registered: Mapping[str, Collection[str]]
+    sources: Sequence[Source], registered: Mapping[str, Collection[str]], new_targets: Collection[str] = ()
 ) -> tuple[Params | None, list[str], list[str]]:
-    """Merge sources, the later over the earlier, and validate the result.
+    """Merge sources, the later over the earlier, and validate the result; arguments as of `load_params`.
 
     Returns:
         The params, or None and a sentence for each error and the names of the sources that hold them.
@@ -103,7 +105,7 @@ def check_sources(
     sources = [*_stored_targets(_merge_all(sources)), *sources]
     merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
-    undefined = _undefined_names(complete, registered)
+    undefined = _undefined_names(complete, registered, new_targets)
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
         try:
             params = Params.model_validate(values)
@@ -219,11 +221,15 @@ def _sets(source: Source, key: Key) -> bool:
     return True
 
 
-def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[tuple[Key, str]]:
+def _undefined_names(
+    merged: dict[str, Any], registered: Mapping[str, Collection[str]], new_targets: Collection[str]
+) -> list[tuple[Key, str]]:
     """Return an error for every name that is used but not defined; pydantic reports values of a wrong type."""
     errors: list[tuple[Key, str]] = []
     defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
+    if "target" in names:
+        names["target"] |= set(new_targets)
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
             value, singular = _look_up(merged, user), kind.removesuffix("s")
@@ -235,15 +241,15 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
                 (
                     entry,
                     f"{user} names the {singular} {name!r}{did_you_mean(name, known)}, known are "
-                    f"{', '.join(sorted(map(str, known)))}{_hint(kind, name)}",
+                    f"{', '.join(sorted(map(str, known)))}{_hint(kind, name, known)}",
                 )
                 for entry, name in entries if isinstance(name, str) and name not in known
             ]  # fmt: skip
     return errors
 
 
-def _hint(kind: str, name: str) -> str:
-    """Return how to name the file of the working folder that defines an unknown name, if there is one."""
+def _hint(kind: str, name: str, known: Collection[str]) -> str:
+    """Return how to name the file of the working folder that defines an unknown name, if there is one, or to make a target."""
     for path in sorted(Path().glob("*.yaml")) if kind in DEFINED else []:
         try:
             held = _look_up(_read(path), DEFINED[kind])
@@ -251,6 +257,8 @@ def _hint(kind: str, name: str) -> str:
             continue
         if isinstance(held, dict) and name in held:
             return f"; {path} defines it: add --params {shlex.quote(str(path))}"
+    if kind == "target" and not did_you_mean(name, known):
+        return f"; to make it of a folder: `medtransfer prepare --root FOLDER --target {shlex.quote(name)}`"
     return ""
 
 
