@@ -139,7 +139,8 @@ def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) 
     value = ["nowhere"] if user.split(".")[1].endswith("s") else "nowhere"
     known = REGISTERED.get(kind) or operator.attrgetter(DEFINED[kind])(load_params([PARAMS], {}))
     expected = f": {user} names the {kind.removesuffix('s')} 'nowhere', known are {', '.join(sorted(known))}"
-    assert message({user: value}).endswith(expected)
+    remedy = "; to make it of a folder: `medtransfer prepare --root FOLDER --target nowhere`" if kind == "target" else ""
+    assert message({user: value}).endswith(expected + remedy)
 
 
 def test_what_is_no_name_at_all_is_named_once() -> None:

@@ -28,7 +28,7 @@ WRONG: list[tuple[Any, Any, str]] = [
     (values.Name, 5, "must be a text"),
     (values.Name, "x" * 101, "must be of at most 100 characters"),
     (values.Place, "", "must be of 1 or more characters"),
-    (list[int], "x", "must be a list such as [1, 2]"),
+    (list[int], "x", "must be a list such as [A, B]"),
     (dict[str, int], 3, "must be a mapping of keys to values"),
     (PAIR, [1], "must be of 2 or more entries"),
     (PAIR, [1, 2, 3], "must be of at most 2 entries"),

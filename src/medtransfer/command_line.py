@@ -137,10 +137,17 @@ def stage(
 
 
 def is_list(annotation: Any) -> bool:
-    """Return whether the values of a key are lists."""
+    """Return whether the values of a key are lists of single values, or may be null instead."""
     if get_origin(annotation) is Annotated:
         return is_list(get_args(annotation)[0])
-    return get_origin(annotation) in (list, tuple)
+    if may_be_null(annotation):
+        return all(is_list(kind) for kind in get_args(annotation) if kind is not NoneType)
+    return get_origin(annotation) in (list, tuple) and describe_type(get_args(annotation)[0]) != "MAP"
+
+
+def may_be_null(annotation: Any) -> bool:
+    """Return whether null is a value of a key."""
+    return get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation)
 
 
 def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
@@ -153,6 +160,8 @@ def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
 
 def read_option(key: str, text: str, annotation: Any) -> Any:
     """Read an option of a key with the given annotation."""
+    if text == "null" and may_be_null(annotation):
+        return None
     return read_list(key, text) if is_list(annotation) else read_value(key, text)
 
 

@@ -157,7 +157,7 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
 
 
 def test_cells_say_how_long_the_rest_takes(inputs, finetune, tiny_params, caplog, monkeypatch):
-    """Reused cells say nothing, and count for nothing, wherever they are in the list."""
+    """Reused cells say no time, and count for nothing, wherever they are in the list."""
     for seed in (1, 3):
         finetune(wanted(seed=seed), {"overlays": 0})
     caplog.clear()
@@ -166,9 +166,9 @@ def test_cells_say_how_long_the_rest_takes(inputs, finetune, tiny_params, caplog
     monkeypatch.setattr(stage, "_note_time", lambda spent, left: known.append((len(spent), left)) or _note_time(spent, left))
     section = tiny_params({"finetune.overlays": 0}).finetune
     run(section, [wanted(seed=seed) for seed in (1, 2, 3, 4)], CHECKPOINTS, PREPARED)
-    second, fourth = [line for line in caplog.messages if ": Dice " in line]
+    first, second, third, fourth = [line for line in caplog.messages if ": Dice " in line]
     assert known == [(1, 1), (2, 0)] and re.match(r"finetune 2/4 .*: Dice 0\.\d{4} \(about \d+ s left\)", second)
-    assert fourth.startswith("finetune 4/4") and "left" not in fourth
+    assert fourth.startswith("finetune 4/4") and "left" not in first + third + fourth
     assert _note_time([900.0, 200.0, 400.0], 3) == " (about 20 min left)" and not _note_time([], 3) + _note_time([200.0], 0)
 
 
@@ -395,8 +395,9 @@ def test_lost_files_come_back_from_the_store(copied, tuned, watched, lost):
 def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watched, caplog):
     with caplog.at_level("INFO", logger="medtransfer"):
         assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
-    (line,) = (message for message in caplog.messages if message.startswith("finetune"))
+    line, result = (message for message in caplog.messages if message.startswith("finetune"))
     assert line.endswith("reused; --force does it again")
+    assert result.startswith("finetune 1/1 ") and result.partition(": ")[2].startswith(f"Dice {tuned.metrics['dice']:.4f}")
     assert watched.epochs == [] and len(runs()) == 1
     replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which is replaced; its run stays in"
     with caplog.at_level("INFO", logger="medtransfer"):

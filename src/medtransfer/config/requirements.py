@@ -5,7 +5,7 @@ from typing import Any
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _PATTERNS = {NAME: "of letters, digits, dots, hyphens and underscores, the first a letter or a digit", r"^[^\x00]+$": "without NUL"}
-_LIST, _MAPPING = "a list such as [1, 2]", "a mapping of keys to values"
+_LIST, _MAPPING = "a list such as [A, B]", "a mapping of keys to values"
 _KINDS = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "list": _LIST, "tuple": _LIST,
     "dict": _MAPPING, "model": _MAPPING, "dataclass": _MAPPING,

@@ -63,13 +63,12 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
                 note, alarming = _note_poor_labels(result.metrics, metric, classes, tuning.protocol.evaluate)
             else:
                 note, alarming = _note_poor_masks(result.metrics, metric, tuning.protocol.evaluate)
-            if not reused or alarming:  # a reused cell has been logged
-                log.log(
-                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
-                    tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
-                    result.metrics[metric.name], _note_regions(tuning.target.info.regions),
-                    _note_time(spent, len(left)), note,
-                )  # fmt: skip
+            time_left = "" if reused else _note_time(spent, len(left))
+            log.log(
+                logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
+                tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
+                result.metrics[metric.name], _note_regions(tuning.target.info.regions), time_left, note,
+            )  # fmt: skip
             results.append(result)
     return results
 

@@ -159,7 +159,8 @@ def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
         return load_file(path)
     except (OSError, SafetensorError, *BROKEN_ARRAYS) as error:
         raise InputError(
-            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); {REMEDIES[CHECKPOINT]}"
+            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get them back from the tracking store "
+            "with `medtransfer pretrain`, or make them again with its --force"
         ) from None
 
 
