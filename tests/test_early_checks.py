@@ -221,6 +221,41 @@ def test_a_grid_that_can_do_no_fine_tuning(changed, message, workplace: Path, ti
         refused(tiny_params(changed), message, forecast)
 
 
+UNBUILT = ({"pretrain.encoders.unet.width": 0}, "cannot build the encoder unet: expected width to be 1 positive whole number")
+
+
+@pytest.mark.parametrize("call", [grid.run, forecast])
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize(("changed", "message"), [SWIN, UNBUILT])
+def test_a_grid_whose_models_cannot_be_built(call, prepared, changed, message, workplace: Path, tiny_params):
+    """Before hours of pretraining, and before its targets are prepared."""
+    if prepared:
+        study.prepare(tiny_params())
+    files = sorted(Path().rglob("*"))
+    refused(tiny_params({**changed, "grid.workers": 2}), message, call)
+    assert sorted(Path().rglob("*")) == files
+
+
+def test_a_grid_of_finished_checkpoints_whose_decoder_does_not_fit(workplace: Path, tiny_params, monkeypatch):
+    study.pretrain(tiny_params({**SHORT, "pretrain.origin": "simple"}))
+    study.prepare(tiny_params())
+    params = tiny_params({**SHORT, **SWIN[0], "grid.workers": 2})
+    for call in (grid.run, forecast):
+        with pytest.raises(InputError, match=SWIN[1]):
+            call(params)
+    assert not Path("grid").exists()
+    monkeypatch.setitem(ENCODERS.data, "unet", Renamed)  # an encoder of an earlier version is said where it is used
+    forecast(params)
+
+
+def test_a_grid_warns_of_one_encoder_that_cannot_be_built(workplace: Path, tiny_params, caplog: pytest.LogCaptureFixture):
+    params = tiny_params({**UNBUILT[0], "study.encoders": ["unet", "resnet50"]})
+    with caplog.at_level(logging.WARNING):
+        forecast(params)
+    said = [message for message in caplog.messages if message.startswith("grid: no fine-tuning of unet on sample in the mode")]
+    assert len(said) == len(params.study.modes) and UNBUILT[1] in said[0] and "resnet50" not in caplog.text
+
+
 def test_a_grid_knows_the_sizes_that_checkpoints_take(workplace: Path, tiny_params):
     params = tiny_params({**SHORT, **SMALL, "grid.workers": 2})
     study.pretrain(params)

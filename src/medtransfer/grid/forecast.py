@@ -15,7 +15,7 @@ from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.estimate import Durations, Kind, read_earlier
-from medtransfer.grid.jobs import Job, check_inputs, plan
+from medtransfer.grid.jobs import Job, check_inputs, check_models, plan
 from medtransfer.grid.kept import disk_use
 from medtransfer.grid.launcher import LauncherKind
 from medtransfer.grid.progress import describe_end
@@ -52,7 +52,7 @@ def forecast(params: Params) -> str:
 def _check(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> None:
     """Refuse jobs that would fail, or that the launcher would refuse."""
     if to_do:
-        check_inputs(params, jobs, to_do)
+        check_models(params, jobs, to_do, check_inputs(params, jobs, to_do))
         kind: LauncherKind = LAUNCHERS[params.grid.launcher]
         kind.check(params, to_do, params.finetune.accelerator)
 

@@ -1,7 +1,7 @@
 """Jobs of a study, their dependencies, and how to run one."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -102,7 +102,10 @@ def plan(params: Params) -> list[Job]:
     )
 
 
-def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> None:
+Refusals = dict[tuple[str, str, str], InputError]  # why cells of an encoder, a target and a mode cannot be fine-tuned
+
+
+def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> Refusals:
     """Refuse wrong arguments of encoders, and fine-tunings none of which can be done, before the jobs that they need.
 
     Where some can be done, a warning says why others cannot: a job that fails does not stop the others.
@@ -111,6 +114,9 @@ def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> N
         params: params of the jobs.
         jobs: all jobs of the study.
         to_do: those that are not finished.
+
+    Returns:
+        Why some fine-tunings cannot be done.
 
     Raises:
         InputError: an encoder does not take an argument, or no fine-tuning can be done: the recipe is for no target, or for none of
@@ -121,18 +127,46 @@ def check_inputs(params: Params, jobs: Sequence[Job], to_do: Sequence[Job]) -> N
     unprepared = {job.target for job in to_do if job.kind == "prepare"}
     cells = [job.cell for job in jobs if job.cell]
     study.check_recipe(params, cells)
-    refused = _refusals(params, [cell for cell in cells if cell.target not in unprepared])
-    if cells and len(refused) == len({_alike(cell) for cell in cells}):
-        raise next(iter(refused.values()))
-    _warn(refused)
+    refused = _refusals([cell for cell in cells if cell.target not in unprepared], partial(_check_alike, params))
+    _refuse(cells, refused, refused)
+    return refused
+
+
+def check_models(params: Params, jobs: Sequence[Job], to_do: Sequence[Job], refused: Refusals) -> None:
+    """Refuse encoders that cannot be built and decoders that do not fit, as `check_inputs` does; this may load PyTorch.
+
+    Args:
+        params: params of the jobs.
+        jobs: all jobs of the study.
+        to_do: those that are not finished.
+        refused: what `check_inputs` returned.
+    """
+    to_train = {(job.encoder, job.origin) for job in to_do if job.kind == "pretrain"}
+    cells = [job.cell for job in jobs if job.cell]
+    left = [job.cell for job in to_do if job.cell and _alike(job.cell) not in refused]
+    found = _refusals(left, partial(study.check_models, params, to_train=to_train))
+    _refuse(cells, found, refused | found)
+
+
+def _check_alike(params: Params, cells: Sequence[CellName]) -> None:
+    """Refuse cells that are alike, as far as their targets are prepared and their checkpoints exist."""
+    study.check_cells(params, cells)
+    study.check_recorded_sizes(params, cells)
+
+
+def _refuse(cells: Sequence[CellName], found: Refusals, known: Refusals) -> None:
+    """Raise the first of the errors found if no cell can be fine-tuned by what is known, else warn of them."""
+    if found and len(known) == len({_alike(cell) for cell in cells}):
+        raise next(iter(found.values()))
+    _warn(found)
 
 
 def warn_of_refusals(params: Params, cells: Iterable[CellName]) -> None:
     """Say which cells cannot be fine-tuned on their prepared targets, and why."""
-    _warn(_refusals(params, cells))
+    _warn(_refusals(cells, partial(_check_alike, params)))
 
 
-def _warn(refused: Mapping[tuple[str, str, str], InputError]) -> None:
+def _warn(refused: Refusals) -> None:
     for (encoder, target, mode), error in refused.items():
         log.warning("grid: no fine-tuning of %s on %s in the mode %s can be done: %s", encoder, target, mode, error)
 
@@ -142,16 +176,15 @@ def _alike(cell: CellName) -> tuple[str, str, str]:
     return cell.encoder, cell.target, cell.mode
 
 
-def _refusals(params: Params, cells: Iterable[CellName]) -> dict[tuple[str, str, str], InputError]:
-    """Return why cells that are alike cannot be fine-tuned, as far as it shows by now."""
+def _refusals(cells: Iterable[CellName], check: Callable[[Sequence[CellName]], None]) -> Refusals:
+    """Return why cells that are alike cannot be fine-tuned, as far as a check of them shows by now."""
     groups: dict[tuple[str, str, str], list[CellName]] = {}
     for cell in cells:
         groups.setdefault(_alike(cell), []).append(cell)
     refused = {}
     for names, group in groups.items():
         try:
-            study.check_cells(params, group)
-            study.check_recorded_sizes(params, group)
+            check(group)
         except InputError as error:
             refused[names] = error
     return refused

@@ -13,7 +13,7 @@ from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
 from medtransfer.grid.input_folders import check_folders
-from medtransfer.grid.jobs import Job, check_inputs, is_left_out, plan, warn_of_refusals
+from medtransfer.grid.jobs import Job, check_inputs, check_models, is_left_out, plan, warn_of_refusals
 from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.progress import StudyProgress
@@ -111,7 +111,7 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
     """Run the jobs that are to do; return a summary."""
     to_do = [job for job in jobs if job not in reused]
     _check_machines(params, to_do)
-    check_inputs(params, jobs, to_do)
+    refused = check_inputs(params, jobs, to_do)
     _check_machine(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
@@ -119,7 +119,8 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
     launcher: Launcher = Alone(params)  # where nothing is to do, no worker is started
     if to_do:
         with tracking.project_run_set_aside():
-            kind.prepare(params, section.workers, len(to_do), params.finetune.accelerator)  # while the store is made
+            kind.prepare(params, section.workers, len(to_do), params.finetune.accelerator)  # while models and store are made
+            check_models(params, jobs, to_do, refused)
             tracking.make_store()
             launcher = launch(params, section.launcher, section.workers, to_do, params.finetune.accelerator, Path(section.out))
     try:

@@ -14,7 +14,7 @@ from medtransfer.study.cells import (
     study_series,
     with_values,
 )
-from medtransfer.study.checks import check_cells, check_encoder, check_recipe, check_recorded_sizes
+from medtransfer.study.checks import check_cells, check_encoder, check_models, check_recipe, check_recorded_sizes
 from medtransfer.study.inputs import is_prepared
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
@@ -25,6 +25,7 @@ __all__ = [
     "RESULTS",
     "check_cells",
     "check_encoder",
+    "check_models",
     "check_recipe",
     "check_recorded_sizes",
     "described",

@@ -1,6 +1,6 @@
 """What can be refused before checkpoints are made, which takes far longer than to prepare targets."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.errors import InputError
-from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
+from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_sample, is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
 
@@ -92,13 +92,41 @@ def check_sizes(params: Params, pairs: Iterable[tuple[Series, str]], fine_tuned:
         if (encoder := built[series]) is not None:
             target.require_size(encoder.multiple, series[0])
             if fine_tuned:
-                _check_model(encoder, target, params.finetune.decoder)
+                _check_model(encoder, target.info.task, len(target.info.classes), params.finetune.decoder)
 
 
 def check_recorded_sizes(params: Params, cells: Iterable[CellName]) -> None:
     """Refuse images of a size that the encoder of checkpoints does not take, as far as there are some; this loads no encoder."""
     pairs = dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells)
     check_sizes(params, [pair for pair in pairs if _recorded(params, *pair[0]) is not None])
+
+
+def check_models(params: Params, cells: Iterable[CellName], to_train: Collection[Series]) -> None:
+    """Refuse an encoder that cannot be built, or does not take the images of a target, and a decoder that does not fit one.
+
+    What can fail is built, without memory: encoders that are to be trained, and models with another decoder than the
+    encoder's own; this loads PyTorch. A target that is not prepared yet is taken to be one of masks.
+
+    Args:
+        params: validated params.
+        cells: cells to fine-tune.
+        to_train: encoder and origin of the pretrainings that are to do.
+    """
+    decoder, built = params.finetune.decoder, dict[Series, "Encoder | None"]()
+    for series, name in dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells):
+        if series not in to_train and decoder is None:
+            continue
+        if series not in built:
+            built[series] = _build(params, *series) if series in to_train else _rebuild(_recorded(params, *series))
+        if (encoder := built[series]) is None:
+            continue
+        folder = Path(params.prepare.out) / name
+        if (folder / TARGET_FILE).exists():
+            target = PreparedTarget.open(folder)
+            target.require_size(encoder.multiple, series[0])
+            _check_model(encoder, target.info.task, len(target.info.classes), decoder)
+        elif decoder is not None:
+            _check_model(encoder, "segmentation", 1, decoder)
 
 
 def check_study(params: Params) -> None:
@@ -113,14 +141,14 @@ def check_study(params: Params) -> None:
     check_sizes(params, product(series, params.study.targets), bool(params.study.modes))
 
 
-def _check_model(encoder: "Encoder", target: PreparedTarget, decoder: str | None) -> None:
-    """Raise InputError if no model can be built for a target."""
+def _check_model(encoder: "Encoder", task: str, classes: int, decoder: str | None) -> None:
+    """Raise InputError if no model can be built for the classes of a target."""
     import torch
 
     from medtransfer.tasks import TASKS
 
     with torch.device("meta"):
-        TASKS[target.info.task].model(encoder, len(target.info.classes), decoder)
+        TASKS[task].model(encoder, classes, decoder)
 
 
 def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
@@ -134,6 +162,21 @@ def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
     spec = params.pretrain.encoders[encoder]
     with torch.device("meta"):
         return build_encoder(spec.build, **spec.arguments)
+
+
+def _rebuild(info: CheckpointInfo | None) -> "Encoder | None":
+    """Build the encoder of a checkpoint, without memory; None where that fails, which is said where it is used."""
+    if info is None:
+        return None
+    import torch
+
+    from medtransfer.encoders.build import build_encoder
+
+    try:
+        with torch.device("meta"):
+            return build_encoder(info.build, **info.arguments)
+    except InputError:
+        return None
 
 
 def _recorded(params: Params, encoder: str, origin: str) -> CheckpointInfo | None:
