@@ -294,7 +294,7 @@ def test_a_grid_warns_of_fine_tunings_that_cannot_be_done_and_does_the_others(
         assert len(list(Path("models").glob("*/*/*full*/metrics.json"))) == 2
 
 
-@pytest.mark.parametrize(("changed", "message"), [(WRONG, WEIGHTS), ({"finetune.accelerator": "gpu"}, DEVICE), (SMALL, SIZE)])
+@pytest.mark.parametrize(("changed", "message"), [(WRONG, WEIGHTS), ({"finetune.accelerator": "gpu"}, DEVICE), (SMALL, SIZE), SWIN])
 def test_no_worker_is_started_for_fine_tunings_that_would_all_fail(
     changed, message, workplace: Path, tiny_params, monkeypatch
 ):  # fmt: skip

@@ -2,6 +2,8 @@
 
 import gc
 import importlib
+import os
+from threading import Event, Thread
 
 from medtransfer.environment import gc_paused
 from medtransfer.tracking import store_uri
@@ -14,7 +16,22 @@ NEEDED = ["mlflow", *(f"medtransfer.{name}" for name in (
 if store_uri().startswith(DATABASES):
     NEEDED += ["medtransfer.tracking.sql", "mlflow.store.tracking.sqlalchemy_store"]
 
-with gc_paused():
-    for name in NEEDED:
-        importlib.import_module(name)
+
+def _end_with(command: int, imported: Event) -> None:
+    """End this process if the command that started it ends before everything is imported, as one that is refused does."""
+    while not imported.wait(0.1):
+        if os.getppid() != command:
+            os._exit(0)
+
+
+imported = Event()
+watching = Thread(target=_end_with, args=(os.getppid(), imported), daemon=True)
+watching.start()
+try:
+    with gc_paused():
+        for name in NEEDED:
+            importlib.import_module(name)
+finally:
+    imported.set()
+    watching.join()  # no process is forked beside a thread
 gc.freeze()  # so that no worker looks for garbage among them, which would copy their memory

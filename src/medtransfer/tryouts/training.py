@@ -161,12 +161,14 @@ class Tryouts:
         """Start workers, or none where a single one would run all fine-tunings.
 
         Raises:
-            InputError: the recipe does not fit the target, an encoder does not take its images, or this machine lacks the device.
+            InputError: the recipe does not fit the target, an encoder does not take its images, or the decoder does not fit it, or
+                this machine lacks the device.
         """
         for own in dict.fromkeys((job.epochs, job.values) for job in self.jobs):
             alike = [job for job in self.jobs if (job.epochs, job.values) == own]
             study.check_cells(alike[0].own(self.params), [job.cell for job in alike])
         study.check_recorded_sizes(self.params, [job.cell for job in self.jobs])
+        study.check_models(self.params, [job.cell for job in self.jobs], to_train=())
         if LAUNCHERS[self._kind].here:
             require_device(self.params.finetune.accelerator, self.params.finetune.precision)
         launcher = start_workers(self.params, self._kind, self._workers, self.jobs, self.params.finetune.accelerator, self._logs)

@@ -1,0 +1,33 @@
+"""What the fork server imports ends with the command that wanted it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "src"
+SERVER = """
+import medtransfer.tracking  # so that what follows begins at once
+open("begun", "w").close()
+import medtransfer.grid.preload
+print("imported", flush=True)
+"""
+COMMAND = """
+import os, subprocess, sys, time
+server = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+while not os.path.exists("begun"):
+    time.sleep(0.01)
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize(("ending", "said"), [("server.wait()", "imported\n"), ("", "")])
+def test_imports_end_with_the_command_that_started_them(ending: str, said: str, tmp_path: Path) -> None:
+    """Else a refused command, whose output somebody reads to its end, would seem to last until all is imported."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", COMMAND + ending, SERVER], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )  # fmt: skip
+    assert done.stdout == said, done.stderr
