@@ -107,10 +107,13 @@ def test_a_log_line_takes_the_place_of_a_bar(capsys: pytest.CaptureFixture[str],
 def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="medtransfer")
     list(track(slow(clock, 6, 10.0), "the work", 6, "batch"))
-    # Every 15 s at most; none at 60 s, when the work is done.
-    assert caplog.messages == ["the work: 2/6 batch, 0.1/s, 40 s left", "the work: 4/6 batch, 0.1/s, 20 s left"]
+    # Every 15 s at most, but the first after 5 s; none at 60 s, when the work is done.
+    assert caplog.messages == [f"the work: {done}/6 batch, 0.1/s, {60 - 10 * done} s left" for done in (1, 3, 5)]
     caplog.clear()
-    list(track(slow(clock, 14, 1.0), "short work", 14))
+    list(track(slow(clock, 8, 2.0), "short work", 8))
+    assert caplog.messages == ["short work: 3/8 it, 0.5/s, 10 s left"]
+    caplog.clear()
+    list(track(slow(clock, 4, 1.0), "shorter work", 4))
     assert caplog.messages == []
     list(track(slow(clock, 2, 60.0), "slow work", 2, "candidates"))
     assert caplog.messages == ["slow work: 1/2 candidates, 60 s each, 60 s left"]

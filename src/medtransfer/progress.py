@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medtransfer.progress_bar import Bar
 
 Item = TypeVar("Item")
-SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_LINES, FIRST_LINE = 15.0, 5.0  # the first comes earlier, after so many seconds
 LONG = 2.0  # seconds from which on something has a bar within another one
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
@@ -70,7 +70,8 @@ class Lines:
     def __init__(self, label: str, unit: str, before: int = 0, seconds: float = SECONDS_BETWEEN_LINES) -> None:
         """Start the clock; arguments as in `track`, whose `done` is `before`, and the least time between two lines."""
         self._label, self._unit, self.before, self._seconds = label, unit, before, seconds
-        self._begin = self._last = time.monotonic()
+        self._begin = time.monotonic()
+        self._last = self._begin - (SECONDS_BETWEEN_LINES - FIRST_LINE)
 
     def show(self, done: int, total: int) -> None:
         """Log a line if the last one is long enough ago, and something is left."""
