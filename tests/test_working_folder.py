@@ -56,7 +56,7 @@ def test_a_preset_is_named_in_any_folder(name: str, folder: Path, monkeypatch: p
     assert load([Path(name)]) == load([file]) != load()
     Path(name).write_text("finetune: {lr: 9}")
     assert load([Path(name)]).finetune.lr == 9  # a file of the folder comes first
-    with pytest.raises(InputError, match=r"does not exist; .* one of the packaged presets: .*paper, .*strong"):
+    with pytest.raises(InputError, match=rf"does not exist; .* of the packaged presets: .*paper, .*strong \(did you mean {name}\b"):
         load([Path(f"configs/{name}.yaml")])
 
 

@@ -77,6 +77,12 @@ def test_classes_in_other_words(options: dict[str, Any], expected: list[tuple[st
     assert sum(described.left_out.values()) == 3 - len(expected)
 
 
+def test_folders_of_images_and_masks_are_hardly_classes(tmp_path: Path) -> None:
+    write(tmp_path, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
+    notes = scan(tmp_path, SIZE, {"group": "(.)[.]"}).notes
+    assert notes[0] == "the classes are images, masks, which is how folders of images to segment are named: set reader: folder"
+
+
 def test_unicode_names_and_patients(tmp_path: Path) -> None:
     write(tmp_path, "gesund/Mu\u0308ller_1.png", "gesund/M\u00fcller_2.png", "krank/K\u00f6hl & S\u00f6hne_1.png")
     described = scan(tmp_path, SIZE, {"group": r"/(.+)_\d"})

@@ -292,7 +292,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(
             f"expected the parameter file {Path.cwd() / path}, but it does not exist; correct its name, make it, or name one "
-            f"of the packaged presets: {', '.join(preset_names())}"
+            f"of the packaged presets: {', '.join(preset_names())}{did_you_mean(path.stem, preset_names())}"
         ) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -13,6 +13,7 @@ from medtransfer.tasks.results import read_result
 from medtransfer.tryouts.scores import Scores, read_scores
 from medtransfer.tryouts.training import Training, Tryouts
 from medtransfer.tryouts.validation import one_portion
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 
@@ -43,7 +44,8 @@ class Course:
         jobs = self._rung(indices, epochs)
         later = len(self.seeds) * sum(rung.cost for rung in self.plan if rung.epochs > epochs)
         left = len(jobs) * epochs + later
-        log.info("race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs, left)
+        rung = f"{counted(len(indices), 'candidate')} x {counted(epochs, 'epoch')}"
+        log.info("race: %s; %s left, this rung included", rung, counted(left, "epoch"))
         self.tryouts.progress.tally.expect(self.spent + left)
         self._train(jobs)
         self.spent += len(jobs) * epochs

@@ -112,6 +112,10 @@ def scan_classes(
             continue
         group = match_group(shown, chosen["group"], image.path) if chosen["group"] else shown
         images.append(LabelledImage(split, group, image.path, label))
+    if all(any(word in name.lower() for name in classes) for word in ("image", "mask")):
+        notes.append(
+            f"the classes are {', '.join(classes)}, which is how folders of images to segment are named: set reader: folder"
+        )
     if left_out:
         notes.append(f"{are(left_out.total(), 'image')} left out, of other classes than {', '.join(classes)} or in no list")
     notes += lists.finish()
