@@ -34,6 +34,8 @@ from medtransfer.hashing import file_sha256
 from medtransfer.predict.model import Model
 from medtransfer.records import CellName, ExportInfo
 
+pytestmark = pytest.mark.long
+
 OUT = Path("exports/lesions/net-simple/e003-full-s7")
 
 

@@ -26,6 +26,8 @@ from medtransfer.prepare.readers import folder
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget
 
+pytestmark = pytest.mark.long
+
 FILES = ("images.npy", "masks.npy", "index.csv", "dataset.json", "preview.png")
 
 

@@ -24,6 +24,8 @@ from medtransfer.records import IGNORE, CellName, CheckpointInfo, PreparedTarget
 from medtransfer.records.lineage import are_random, chain_name, draw_chain
 from medtransfer.training.checkpoints import load_encoder, load_head
 
+pytestmark = pytest.mark.long
+
 SIMPLE, CHEST, DEEPER = (Path(f"checkpoints/unet-{name}") for name in ("simple", "chest", "deeper"))
 RECIPE = {
     "randaugment": False, "cutmix": 0.0, "mixup": 0.0, "erasing": 0.25, "warmup": 1, "batch_size": 8, "seed": None,

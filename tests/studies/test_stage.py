@@ -26,6 +26,8 @@ from medtransfer.studies.stage import run
 from medtransfer.studies.write import write_params
 from medtransfer.working_folder import load, load_study
 
+pytestmark = pytest.mark.long
+
 # What makes a small study run in seconds: few generated images, one short epoch.
 TINY: dict[str, Any] = {
     "samples": {"patients": 4, "lungs": 12, "retinas": 3, "pictures": 12},

@@ -21,6 +21,8 @@ from medtransfer import tracking
 from medtransfer.tracking import query
 from medtransfer.tracking import sql as tracking_sql
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=["tables", "client"])
 def way(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -92,6 +92,7 @@ def test_a_server_that_only_a_proxy_knows_is_reached(variable: str, monkeypatch:
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["at once", "in a job", "by MLflow's setting"])
 def test_who_waits_for_a_server_that_is_started(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
