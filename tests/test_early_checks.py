@@ -40,6 +40,7 @@ RECIPES = [
     ({"finetune.validation": 0.67, "study.folds": 2}, "expected finetune.validation 0 beside folds"),
 ]
 SWIN = ({"finetune.decoder": "swin"}, "for the decoder swin, but the encoder unet has")
+UNBUILT = ({"pretrain.encoders.unet.width": 0}, "cannot build the encoder unet: expected width to be 1 positive whole number")
 SHORT = {"pretrain.epochs": 1, "pretrain.checkpoints": [1]}
 
 
@@ -127,6 +128,12 @@ def test_nothing_is_made_for_a_loss_of_no_task(workplace: Path, tiny_params):
 )
 def test_nothing_is_made_for_a_pretraining_that_cannot_begin(call, changed, message, workplace: Path, tiny_params):
     refused(tiny_params(changed), message, call)
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize(("changed", "message"), [SWIN, UNBUILT])
+def test_nothing_is_made_for_models_that_cannot_be_built(changed, message, workplace: Path, tiny_params):
+    refused(tiny_params(changed), message, finetune)
     assert not Path("data").exists()
 
 
@@ -219,9 +226,6 @@ def test_a_grid_that_can_do_no_fine_tuning(changed, message, workplace: Path, ti
     assert not Path("grid").exists()
     if message != DEVICE:  # a plan may be for another machine
         refused(tiny_params(changed), message, forecast)
-
-
-UNBUILT = ({"pretrain.encoders.unet.width": 0}, "cannot build the encoder unet: expected width to be 1 positive whole number")
 
 
 @pytest.mark.parametrize("call", [grid.run, forecast])

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +19,7 @@ from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.modes import MODES, require_decoder
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.study.cells import is_sample, is_trained, with_values
-from medtransfer.study.checks import check_built, check_cells, check_encoder, check_score, check_sizes
+from medtransfer.study.checks import check_built, check_cells, check_encoder, check_models, check_score, check_sizes
 from medtransfer.study.inputs import Missing, find_missing, missing_for_cells, missing_for_score
 from medtransfer.study.stopper import stopper_of
 from medtransfer.study.store import command
@@ -140,14 +139,15 @@ def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = F
     missing = missing_for_cells(params, cells)
     _check_pretrainings(params, missing)
     _check_decoders(params, missing, cells)
+    lacking = [cell for cell in cells if (cell.encoder, cell.origin) in missing.series]
     if missing.targets or missing.series:
         check_cells(params, cells)
+        check_models(params, lacking, missing.series)
 
     def check() -> None:
         check_cells(params, cells)
         require_device(params.finetune.accelerator, params.finetune.precision)
-        lacking = [(cell.encoder, cell.origin) in missing.series for cell in cells]
-        check_sizes(params, [((cell.encoder, cell.origin), cell.target) for cell in compress(cells, lacking)], True)
+        check_sizes(params, [((cell.encoder, cell.origin), cell.target) for cell in lacking], True)
 
     return partial(_make, params, missing, check)
 
