@@ -106,7 +106,7 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     --target, by default of the folder's name, with the settings of prepare.new. Later commands know it by that name.
     """
     from medtransfer import study
-    from medtransfer.prepare.definition import define, name_of
+    from medtransfer.prepare.definition import define
 
     keys = {name: options.pop(f"of_target_{name}") for name in Target.model_fields}
     fields = Target.model_fields
@@ -117,12 +117,12 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     overrides = parsed("prepare", options | ({"target": None} if names else {}))
     kept = False
     if given:
-        new = name_of(overrides.get("prepare.target"), given)  # may be named in files already, such as study.targets
-        defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}, [new]).prepare
+        others = {key: value for key, value in overrides.items() if key != "prepare.target"}
+        defined = load(files, others, makes_targets=True).prepare
         name, definition = define(defined, overrides.get("prepare.target"), given)
         overrides |= {"prepare.target": name, f"prepare.targets.{name}": definition}
         kept = name not in defined.targets or "root" in given
-    chosen = [load(files, overrides | ({"prepare.target": name} if names else {})) for name in names or [None]]
+    chosen = [load(files, overrides | ({"prepare.target": name} if names else {}), makes_targets=True) for name in names or [None]]
     for params in chosen:
         study.prepare(params, force, keep_definition=kept)
         click.echo(after_prepare(params))

@@ -137,7 +137,7 @@ def stage(
 
 
 def is_list(annotation: Any) -> bool:
-    """Return whether the values of a key are lists of single values, or may be null instead."""
+    """Return whether the values of a key are lists of single values; some of these keys may be null, too."""
     if get_origin(annotation) is Annotated:
         return is_list(get_args(annotation)[0])
     if may_be_null(annotation):
@@ -160,9 +160,9 @@ def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
 
 def read_option(key: str, text: str, annotation: Any) -> Any:
     """Read an option of a key with the given annotation."""
-    if text == "null" and may_be_null(annotation):
-        return None
-    return read_list(key, text) if is_list(annotation) else read_value(key, text)
+    if not is_list(annotation) or (may_be_null(annotation) and read_value(key, text) is None):
+        return read_value(key, text)
+    return read_list(key, text)
 
 
 def read_list(key: str, text: str, null: bool = False) -> list[Any]:

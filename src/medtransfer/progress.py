@@ -51,7 +51,7 @@ def track_within(
     if sys.stderr.isatty():
         yield from bar(items, desc=label, total=total, unit=unit, initial=done, leave=False, delay=LONG)
         return
-    lines = Lines(label, unit, done, seconds)
+    lines = Lines(label, unit, done, seconds, first=seconds)
     for count, item in enumerate(items, start=done + 1):
         yield item
         lines.show(count, total)
@@ -67,11 +67,21 @@ def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "Bar":
 class Lines:
     """Sparse log lines of progress, rate and remaining time, where there is no terminal."""
 
-    def __init__(self, label: str, unit: str, before: int = 0, seconds: float = SECONDS_BETWEEN_LINES) -> None:
-        """Start the clock; arguments as in `track`, whose `done` is `before`, and the least time between two lines."""
+    def __init__(
+        self, label: str, unit: str, before: int = 0, seconds: float = SECONDS_BETWEEN_LINES, first: float = FIRST_LINE
+    ) -> None:  # fmt: skip
+        """Start the clock.
+
+        Args:
+            label: start of the lines.
+            unit: name of one item.
+            before: number of items that were done before.
+            seconds: least time between two lines.
+            first: least time before the first.
+        """
         self._label, self._unit, self.before, self._seconds = label, unit, before, seconds
         self._begin = time.monotonic()
-        self._last = self._begin - (SECONDS_BETWEEN_LINES - FIRST_LINE)
+        self._last = self._begin - (seconds - first)
 
     def show(self, done: int, total: int) -> None:
         """Log a line if the last one is long enough ago, and something is left."""

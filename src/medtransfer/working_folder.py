@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by 
 
 
 def load(
-    files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None, new_targets: Collection[str] = ()
+    files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None, *, makes_targets: bool = False
 ) -> Params:  # fmt: skip
     """Load the params that count in the working folder.
 
     Args:
         files: YAML files, or names of packaged presets, that override the folder's params.yaml, which need not exist.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
-        new_targets: names of targets that are about to be defined.
+        makes_targets: as of `load_params`.
 
     Raises:
         InputError: a file cannot be read, keys are unknown or of a wrong type, or the folder holds other code; or a script without
@@ -47,7 +47,7 @@ def load(
     if not os.path.lexists(PARAMS):
         _say_defaults(Path.cwd())
     remember(files)
-    return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED, new_targets)
+    return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED, makes_targets)
 
 
 def _require_guard() -> None:

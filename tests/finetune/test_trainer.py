@@ -182,7 +182,7 @@ def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
     clock, saved = [0.0], list[int]()
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 20.0)
     monkeypatch.setattr(trainer, "SAVING_SHARE", 0.02)
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(parts.time, "monotonic", lambda: clock[0])
 
     def save(self: Trainer, epoch: int, part: PartialEpoch) -> None:
         saved.append(epoch)

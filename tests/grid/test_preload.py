@@ -11,7 +11,6 @@ pytestmark = pytest.mark.long
 
 SOURCES = Path(__file__).parents[2] / "src"
 SERVER = """
-import medtransfer.tracking  # so that what follows begins at once
 open("begun", "w").close()
 import medtransfer.grid.preload
 print("imported", flush=True)

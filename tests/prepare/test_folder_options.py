@@ -1,6 +1,5 @@
 """Folder reader: layouts, several masks per picture, values of masks, and shared scales."""
 
-import io
 import logging
 from pathlib import Path
 from typing import Any
@@ -149,20 +148,7 @@ def test_jpeg_masks_are_split_in_the_middle(tmp_path: Path, caplog: pytest.LogCa
     assert caplog.text.count("values near 0 and 255") == 1
 
 
-@pytest.mark.parametrize("quality", [60, 75, 90])
-def test_jpeg_masks_of_the_usual_qualities_are_split(quality: int) -> None:
-    """A disc of 0 and 255 is what it was; its values are up to 54, 34 and 15 away."""
-    rows, columns = np.mgrid[:128, :128]
-    disc = np.hypot(rows - 60, columns - 70) < 31
-    with io.BytesIO() as file:
-        Image.fromarray(np.where(disc, 255, 0).astype(np.uint8)).save(file, "JPEG", quality=quality)
-        values = np.asarray(Image.open(file))
-    rule = read_rule(None, ["disc"], None)
-    numbers = rule.number(RawMask(values, "labels", lossy=True), Path("disc.jpg"))
-    assert (numbers == disc).all()
-
-
-@pytest.mark.parametrize("values", [[0, 50], [0, 50, 40, 3], [0, 128, 255], [205, 255]])
+@pytest.mark.parametrize("values", [[0, 50], [0, 50, 255], [0, 128, 255], [0, 33, 250], [0, 222, 255]])
 def test_lossy_masks_of_other_values_are_not_split(values: list[int]) -> None:
     raw = RawMask(np.array([values], np.uint8), "labels", lossy=True)
     with pytest.raises(InputError, match="its compression changes values, so split them with the option `threshold: 128`"):

@@ -1,10 +1,13 @@
 """Parts of an epoch: which steps are left, that each has its own seed, and how often a state is saved."""
 
+from pathlib import Path
+
 import pytest
 
+from medtransfer.errors import InputError
 from medtransfer.seeds import derive_seed
 from medtransfer.training import parts
-from medtransfer.training.parts import NOTHING, PART, Pace, PartialEpoch, part_seed, parts_of
+from medtransfer.training.parts import NOTHING, PART, Pace, PartialEpoch, part_seed, parts_of, require_part
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,14 @@ def test_what_is_done_is_found_again_in_the_progress() -> None:
     assert NOTHING.progress == {} and PartialEpoch.of({"epoch": 3}) == NOTHING
 
 
+def test_more_steps_than_an_epoch_has_are_refused() -> None:
+    require_part(PartialEpoch(99), 100, Path("state"))
+    with pytest.raises(
+        InputError, match="less than an epoch of 100 steps in the state .*, but it says that 1,000 are done; remove"
+    ):
+        require_part(PartialEpoch(1000), 100, Path("state"))
+
+
 def test_saving_becomes_rarer_where_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(parts.time, "monotonic", lambda: now)
@@ -40,12 +51,12 @@ def test_saving_becomes_rarer_where_it_takes_long(monkeypatch: pytest.MonkeyPatc
     assert not pace.due
     now = 10.1
     assert pace.due
-    now = 10.2
-    pace.saved(10.1)  # took 0.1 s: the least pause is that of 10 s
+    with pace.saving():  # takes 0.1 s: the least pause is that of 10 s
+        now = 10.2
     now = 20.3
     assert pace.due
-    now = 22.3
-    pace.saved(20.3)  # took 2 s, which is a hundredth of 200
+    with pace.saving():  # takes 2 s, which is a hundredth of 200
+        now = 22.3
     now = 222.2
     assert not pace.due
     now = 222.4

@@ -86,7 +86,15 @@ def test_progress_is_read_unless_the_file_is_missing_foreign_or_truncated(tmp_pa
     save_state(file, model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
     assert read_progress(file) == PROGRESS
     part = {"steps": 100, "total": 1.5, "count": 200, "terms": {"mse": 0.5}}
-    for said, known in ((part, True), (None, False), ([], False), ({**part, "steps": "1"}, False), ({**part, "more": 1}, False)):
+    for said, known in (
+        (part, True),
+        (None, False),
+        ([], False),
+        ({**part, "steps": "1"}, False),
+        ({**part, "steps": -100}, False),
+        ({**part, "count": 0}, False),
+        ({**part, "more": 1}, False),
+    ):
         save_state(file, model, OPTIMISERS["sgd"](model.parameters()), PROGRESS | {"part": said})
         assert read_progress(file) == (PROGRESS | {"part": said} if known else None)
     whole = file.read_bytes()

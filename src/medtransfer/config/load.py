@@ -62,7 +62,7 @@ class Source(NamedTuple):
 
 def load_params(
     paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None,
-    new_targets: Collection[str] = (),
+    makes_targets: bool = False,
 ) -> Params:  # fmt: skip
     """Read params.yaml, override it by further files and single values, and validate the result.
 
@@ -72,14 +72,14 @@ def load_params(
         paths: the first file has every key, further ones only those that they change.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
         registered: names that the code defines, by kind, a key of USED, such as `{"mode": MODES}`.
-        new_targets: names of targets that are about to be defined.
+        makes_targets: whether targets are made, so that other sections than `prepare` may name some that are not there yet.
 
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
     sources = [read_source(path) for path in paths]
     sources += [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
-    params, errors, names = check_sources(sources, registered or {}, new_targets)
+    params, errors, names = check_sources(sources, registered or {}, makes_targets)
     if params is None:
         raise InputError(f"{_count(errors)} in {' and '.join(names)}: {'; '.join(errors)}")
     return params
@@ -95,7 +95,7 @@ def read_source(path: Path) -> Source:
 
 
 def check_sources(
-    sources: Sequence[Source], registered: Mapping[str, Collection[str]], new_targets: Collection[str] = ()
+    sources: Sequence[Source], registered: Mapping[str, Collection[str]], makes_targets: bool = False
 ) -> tuple[Params | None, list[str], list[str]]:
     """Merge sources, the later over the earlier, and validate the result; arguments as of `load_params`.
 
@@ -105,7 +105,7 @@ def check_sources(
     sources = [*_stored_targets(_merge_all(sources)), *sources]
     merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
-    undefined = _undefined_names(complete, registered, new_targets)
+    undefined = _undefined_names(complete, registered, makes_targets)
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
         try:
             params = Params.model_validate(values)
@@ -222,16 +222,16 @@ def _sets(source: Source, key: Key) -> bool:
 
 
 def _undefined_names(
-    merged: dict[str, Any], registered: Mapping[str, Collection[str]], new_targets: Collection[str]
+    merged: dict[str, Any], registered: Mapping[str, Collection[str]], makes_targets: bool
 ) -> list[tuple[Key, str]]:
     """Return an error for every name that is used but not defined; pydantic reports values of a wrong type."""
     errors: list[tuple[Key, str]] = []
     defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
-    if "target" in names:
-        names["target"] |= set(new_targets)
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
+            if makes_targets and kind == "target" and not user.startswith("prepare."):
+                continue
             value, singular = _look_up(merged, user), kind.removesuffix("s")
             key: Key = tuple(user.split("."))
             entries: list[tuple[Key, Any]] = (

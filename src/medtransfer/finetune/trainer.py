@@ -1,7 +1,6 @@
 """Training loop of a fine-tuning, resumable within an epoch."""
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -23,7 +22,7 @@ from medtransfer.training.device import lay_out, place_pixels
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
-from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress, part_seed, parts_of
+from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress, part_seed, parts_of, require_part
 from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
@@ -101,6 +100,7 @@ class Trainer:
         self.epochs = Epochs(
             samples, sampler, workers, pin=fabric.device.type == "cuda", last=protocol.train_epochs, count=protocol.epoch_steps
         )  # fmt: skip
+        require_part(self.done, len(self.epochs), state)
 
     def train(
         self, label: str, observe: Callable[[int, dict[str, float]], None], stops: Callable[[], bool] = lambda: False,
@@ -121,9 +121,8 @@ class Trainer:
 
         def save(epoch: int, part: PartialEpoch = NOTHING) -> None:
             if pace.due:
-                begin = time.monotonic()
-                self._save(epoch, part)
-                pace.saved(begin)
+                with pace.saving():
+                    self._save(epoch, part)
 
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         # no attribute: it refers to the trainer, and a cycle would keep the model until Python looks for garbage

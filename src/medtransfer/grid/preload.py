@@ -5,16 +5,11 @@ import importlib
 import os
 from threading import Event, Thread
 
-from medtransfer.environment import gc_paused
-from medtransfer.tracking import store_uri
-from medtransfer.tracking.tags import DATABASES
-
 NEEDED = ["mlflow", *(f"medtransfer.{name}" for name in (
     "grid.jobs", "prepare.preview", "prepare.stage", "pretrain.training", "pretrain.objectives.classification", "score.scorer",
     "finetune.train", "metrics.segmentation",
 ))]  # fmt: skip
-if store_uri().startswith(DATABASES):
-    NEEDED += ["medtransfer.tracking.sql", "mlflow.store.tracking.sqlalchemy_store"]
+NEEDED_FOR_DATABASES = ["medtransfer.tracking.sql", "mlflow.store.tracking.sqlalchemy_store"]
 
 
 def _end_with(command: int, imported: Event) -> None:
@@ -24,13 +19,21 @@ def _end_with(command: int, imported: Event) -> None:
             os._exit(0)
 
 
+def _import_all() -> None:
+    from medtransfer.environment import gc_paused
+    from medtransfer.tracking import store_uri
+    from medtransfer.tracking.tags import DATABASES
+
+    with gc_paused():
+        for name in [*NEEDED, *(NEEDED_FOR_DATABASES if store_uri().startswith(DATABASES) else ())]:
+            importlib.import_module(name)
+
+
 imported = Event()
 watching = Thread(target=_end_with, args=(os.getppid(), imported), daemon=True)
 watching.start()
 try:
-    with gc_paused():
-        for name in NEEDED:
-            importlib.import_module(name)
+    _import_all()
 finally:
     imported.set()
     watching.join()  # no process is forked beside a thread

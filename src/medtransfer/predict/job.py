@@ -74,7 +74,7 @@ class Job:
             asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
                 self.section.labels.items(), key=str
             ), *([self.regions] if mask and self.regions else []),
-            *([section.mask_threshold] if section.mask_threshold is not None else []),
+            *([section.mask_threshold] if mask and section.mask_threshold is not None else []),
         ], 16)  # fmt: skip
 
     def files(self, image: Image, pixels: Pixels) -> dict[str, Path]:

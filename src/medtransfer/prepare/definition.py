@@ -26,10 +26,19 @@ def define(section: Prepare, name: str | None, given: Mapping[str, Any]) -> tupl
     Raises:
         InputError: there is no name, or a new target has no `root`, or the folder's name is that of another target.
     """
-    root, by_folder, name = given.get("root"), name is None, name_of(name, given)
-    if by_folder and name in section.targets and section.targets[name].root != root:
+    if name is None:
+        root = given.get("root")
+        if not isinstance(root, str):
+            raise InputError(f"expected --target or --root beside --{min(given).replace('_', '-')}, but got neither; name one")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(root).resolve().name).strip("-_")
+        if not name or (name in section.targets and section.targets[name].root != root):
+            reason = f"{name!r} is another target" if name else "it is the topmost folder"
+            raise InputError(f"expected a folder {root} whose name can be that of a new target, but {reason}; add --target")
+    if not isinstance(name, str):
+        raise InputError(f"expected a name as --target, but got the value {name!r}; quote it, as in `--target '\"{name}\"'`")
+    if "." in name:
         raise InputError(
-            f"expected a folder {root} whose name can be that of a new target, but {name!r} is another target; add --target"
+            f"expected a --target without dots, which separate keys of the params, but got {name!r}; take another name"
         )
     if name in section.targets:
         base = section.targets[name].model_dump()
@@ -42,27 +51,6 @@ def define(section: Prepare, name: str | None, given: Mapping[str, Any]) -> tupl
     else:
         raise InputError(f"expected --root beside --target {name}, which no file of parameters defines; name the folder")
     return name, {**base, **given}
-
-
-def name_of(name: str | None, given: Mapping[str, Any]) -> str:
-    """Return the name of a target, by default that of its folder; arguments as of `define`.
-
-    Raises:
-        InputError: there is none, or it cannot be one.
-    """
-    if name is None:
-        if not isinstance(root := given.get("root"), str):
-            raise InputError(f"expected --target or --root beside --{min(given).replace('_', '-')}, but got neither; name one")
-        name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(root).resolve().name).strip("-_")
-        if not name:
-            raise InputError(
-                f"expected a folder {root} whose name can be that of a new target, but it is the topmost folder; add --target"
-            )
-    if "." in name:
-        raise InputError(
-            f"expected a --target without dots, which separate keys of the params, but got {name!r}; take another name"
-        )
-    return name
 
 
 def _note_kept(section: Prepare, name: str, given: Mapping[str, Any]) -> None:

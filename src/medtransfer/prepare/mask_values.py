@@ -14,7 +14,7 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import RawMask
 from medtransfer.records import IGNORE
 
-NEAR, FAR = 32, 64  # how far from 0 and 255 the values of a JPEG mask may be: of any, and of one with values near both
+NEAR = 32  # how far from 0 and 255 the values of a JPEG mask may be
 MIDDLE, WHITE = 128, 255
 MOST_SHOWN = 8  # values of a mask in a message, and in an example of `labels`
 BINARY = ({0: 0, 1: 1}, {0: 0, 255: 1})
@@ -56,7 +56,7 @@ class MaskRule:
         ignored = np.isin(raw.values, list(self.ignored))
         if self.threshold is not None:
             mask = (raw.values >= self.threshold).astype(np.uint8)
-        elif self.table is None and raw.lossy and not self.ignored and _is_split(values):
+        elif self.table is None and raw.lossy and not self.ignored and all(min(v, 255 - v) <= NEAR for v in values):
             self._note_lossy(values, path)
             mask = (raw.values >= MIDDLE).astype(np.uint8)
         else:
@@ -127,13 +127,6 @@ class MaskRule:
                 "predict" if self.from_command else "prepare", path, len(values), MIDDLE,
                 "--mask-threshold" if self.from_command else "option `threshold`",
             )  # fmt: skip
-
-
-def _is_split(values: Sequence[int]) -> bool:
-    """Return whether the values of a lossy mask are those of two classes, 0 and 255; labels such as 0 and 50 are not."""
-    farthest = max(min(value, 255 - value) for value in values)
-    both = min(values) < MIDDLE <= max(values)
-    return farthest <= (FAR if both else NEAR)
 
 
 def distinct(values: np.ndarray) -> np.ndarray:

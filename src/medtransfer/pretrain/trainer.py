@@ -1,7 +1,6 @@
 """Training loop of a pretraining, resumable within an epoch, which saves checkpoints."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,7 +23,7 @@ from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
-from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress
+from medtransfer.training.parts import NOTHING, Pace, PartialEpoch, describe_progress, require_part
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
@@ -108,6 +107,7 @@ class Trainer:
         self.pace = Pace(SECONDS_BETWEEN_STATES, SAVING_SHARE)
         sampler = self._sampler("train")
         pieces = self._pieces(len(sampler))
+        require_part(done, len(pieces), self.checkpoints.state)
         workers, pin = self.plan.section.workers, self.fabric.device.type == "cuda"
         training = Epochs(self.objective.images["train"], sampler, workers, pin, last=recipe.epochs, count=sum(pieces))
         validation = loader(self.objective.images["val"], self._sampler("val"), workers, pin)
@@ -195,13 +195,12 @@ class Trainer:
 
     def _save_state(self, epoch: int, part: PartialEpoch = NOTHING) -> None:
         """Save the state after an epoch, and a part of the next one."""
-        begin = time.monotonic()
         progress = {
             "pretraining": self.checkpoints.pretraining, "epoch": epoch, "curves": self.curves,
             "precision": self.fabric.strategy.precision.state_dict(), **part.progress,
         }  # fmt: skip
-        save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
-        self.pace.saved(begin)
+        with self.pace.saving():
+            save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
 
 
 def _encoder(model: nn.Module) -> Encoder:

@@ -82,7 +82,7 @@ def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
             process.kill()
         others.clear()
         raise TemporaryError(
-            "another process of this pretraining ended, or its connection broke; the epochs until then are kept in "
+            "another process of this pretraining ended, or its connection broke; what was saved until then is kept in "
             f"{folder}: run the same command again to resume"
         ) from error
 

@@ -69,6 +69,6 @@ def _is_part(progress: dict[str, Any]) -> bool:
     if "part" not in progress:
         return True
     match progress["part"]:
-        case {"steps": int(), "total": float(), "count": int(), "terms": dict(terms)}:
+        case {"steps": int(steps), "total": float(), "count": int(count), "terms": dict(terms)} if min(steps, count) > 0:
             return len(progress["part"]) == 4 and all(isinstance(value, float) for value in terms.values())
     return False

@@ -1,14 +1,14 @@
 """What can be refused before checkpoints are made, which takes far longer than to prepare targets."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.errors import InputError
-from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, series_folder
+from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
 from medtransfer.study.cells import is_sample, is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
 
@@ -101,16 +101,19 @@ def check_recorded_sizes(params: Params, cells: Iterable[CellName]) -> None:
     check_sizes(params, [pair for pair in pairs if _recorded(params, *pair[0]) is not None])
 
 
-def check_models(params: Params, cells: Iterable[CellName], to_train: Collection[Series]) -> None:
+def check_models(
+    params: Params, cells: Iterable[CellName], to_train: Collection[Series], to_prepare: Collection[str] = ()
+) -> None:  # fmt: skip
     """Refuse an encoder that cannot be built, or does not take the images of a target, and a decoder that does not fit one.
 
     What can fail is built, without memory: encoders that are to be trained, and models with another decoder than the
-    encoder's own; this loads PyTorch. A target that is not prepared yet is taken to be one of masks.
+    encoder's own; this loads PyTorch. Targets that are still to be prepared are taken to be of masks.
 
     Args:
         params: validated params.
         cells: cells to fine-tune.
         to_train: encoder and origin of the pretrainings that are to do.
+        to_prepare: names of the targets that are to be prepared, some of them again.
     """
     decoder, built = params.finetune.decoder, dict[Series, "Encoder | None"]()
     for series, name in dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells):
@@ -120,9 +123,8 @@ def check_models(params: Params, cells: Iterable[CellName], to_train: Collection
             built[series] = _build(params, *series) if series in to_train else _rebuild(_recorded(params, *series))
         if (encoder := built[series]) is None:
             continue
-        folder = Path(params.prepare.out) / name
-        if (folder / TARGET_FILE).exists():
-            target = PreparedTarget.open(folder)
+        if name not in to_prepare:
+            target = PreparedTarget.open(Path(params.prepare.out) / name)
             target.require_size(encoder.multiple, series[0])
             _check_model(encoder, target.info.task, len(target.info.classes), decoder)
         elif decoder is not None:
@@ -152,30 +154,33 @@ def _check_model(encoder: "Encoder", task: str, classes: int, decoder: str | Non
 
 
 def _build(params: Params, encoder: str, origin: str) -> "Encoder | None":
-    """Build an encoder that is to be trained, without memory; None for imports, which may add arguments, as a fusion does."""
-    if not is_trained(params, origin):
-        return None
-    import torch
-
-    from medtransfer.encoders.build import build_encoder
-
+    """Build an encoder that is to be trained; None for imports, which may add arguments, as a fusion does."""
     spec = params.pretrain.encoders[encoder]
-    with torch.device("meta"):
-        return build_encoder(spec.build, **spec.arguments)
+    return _without_memory(spec.build, spec.arguments) if is_trained(params, origin) else None
 
 
 def _rebuild(info: CheckpointInfo | None) -> "Encoder | None":
-    """Build the encoder of a checkpoint, without memory; None where that fails, which is said where it is used."""
-    if info is None:
+    """Build the encoder of a checkpoint; None where that fails, which is said where it is used."""
+    try:
+        return None if info is None else _without_memory(info.build, info.arguments)
+    except InputError:
         return None
+
+
+def _without_memory(build: str, arguments: Mapping[str, Any]) -> "Encoder | None":
+    """Build an encoder without memory; None for one that needs numbers, which is built where it is used alone.
+
+    Raises:
+        InputError: it cannot be built.
+    """
     import torch
 
     from medtransfer.encoders.build import build_encoder
 
     try:
         with torch.device("meta"):
-            return build_encoder(info.build, **info.arguments)
-    except InputError:
+            return build_encoder(build, **arguments)
+    except (NotImplementedError, RuntimeError):
         return None
 
 

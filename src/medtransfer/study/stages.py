@@ -142,7 +142,7 @@ def _missing_for_finetune(params: Params, cells: list[CellName], force: bool = F
     lacking = [cell for cell in cells if (cell.encoder, cell.origin) in missing.series]
     if missing.targets or missing.series:
         check_cells(params, cells)
-        check_models(params, lacking, missing.series)
+        check_models(params, lacking, missing.series, missing.targets)
 
     def check() -> None:
         check_cells(params, cells)

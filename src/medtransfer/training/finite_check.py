@@ -26,7 +26,7 @@ class FiniteGuard:
     """Checks the losses of a training, so that nothing that a non-finite loss has affected is ever saved.
 
     On a CPU each loss is checked immediately. On a GPU, or with several processes, losses stay on the device and are checked
-    in groups, the last at the end of the epoch, so that the host rarely waits. All processes check the same steps and see
+    in groups, the last at the end of a part of the epoch, so that the host rarely waits. All processes check the same steps and see
     the same means, so all of them stop.
     """
 

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from medtransfer.errors import InputError
 from medtransfer.seeds import derive_seed
 from medtransfer.wording import counted
 
@@ -52,6 +55,15 @@ def part_seed(begin: int, *names: int | str) -> int:
     return derive_seed(*names, *([begin // PART] if begin else []))
 
 
+def require_part(done: PartialEpoch, steps: int, path: Path) -> None:
+    """Raise InputError if a state says that as many steps of an epoch are done as it has, or more."""
+    if done.steps >= steps:
+        raise InputError(
+            f"expected less than an epoch of {counted(steps, 'step')} in the state {path}, but it says that {done.steps:,} are "
+            "done; remove the file and run again"
+        )
+
+
 def describe_progress(progress: dict[str, Any]) -> str:
     """Say how far a training was saved, by its progress."""
     epoch, steps = progress["epoch"], PartialEpoch.of(progress).steps
@@ -78,7 +90,10 @@ class Pace:
         """Whether it is time to save."""
         return time.monotonic() - self._last > self._pause
 
-    def saved(self, begin: float) -> None:
-        """Note that the training was just saved, from a `time.monotonic` on."""
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Time what saves the training, for the next time."""
+        begin = time.monotonic()
+        yield
         self._last = time.monotonic()
         self._pause = max(self._seconds, (self._last - begin) / self._share)

@@ -25,7 +25,7 @@ class Predict(Section):
     labels: dict[int | str, str] | None
     """raw value or DICOM segment -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
     mask_threshold: float | None
-    """lowest value of the only class in reference masks, such as 128 in JPEG files; null: each value is a label"""
+    """lowest value of the one class in reference masks, such as 128; null: labels, or values near 0 and 255 of JPEG files"""
     slide: bool
     """whether windows slide over images at their own size; false: images are resized as those of the target"""
     overlap: BelowOne
