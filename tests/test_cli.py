@@ -186,6 +186,7 @@ def test_a_command_asks_for_its_stage_with_the_files_values(command: str, call: 
         (["finetune", "--class-weights", "1,2.5", "--augmentation", "[{HorizontalFlip: {p: 0.5}}]"], "finetune",
          {"class_weights": [1, 2.5], "augmentation": [{"HorizontalFlip": {"p": 0.5}}]}),
         (["finetune", "--class-weights", "null", "--augmentation", "[]"], "finetune", {"class_weights": None, "augmentation": []}),
+        (["finetune", "--class-weights", "~"], "finetune", {"class_weights": None}),
         (["pretrain", "--checkpoints", "1", "--betas", "0.8,0.9"], "pretrain", {"checkpoints": [1], "betas": (0.8, 0.9)}),
         (["score", "--indicators", "robustness, logme", "--margins=[0, 0.5]"], "score",
          {"indicators": ["robustness", "logme"], "margins": [0, 0.5]}),

@@ -240,6 +240,38 @@ def test_a_grid_whose_models_cannot_be_built(call, prepared, changed, message, w
     assert sorted(Path().rglob("*")) == files
 
 
+@pytest.mark.parametrize("call", [grid.run, forecast])
+def test_a_grid_whose_encoder_does_not_take_the_images(call, workplace: Path, tiny_params):
+    """Before it is trained."""
+    params = tiny_params({**SMALL, "grid.workers": 2})
+    study.prepare(params)
+    refused(params, SIZE, call)
+
+
+def test_a_grid_prepares_a_target_again_that_would_not_fit(workplace: Path, tiny_params):
+    """What lies there is of another size, or of another version: the params count."""
+    study.prepare(tiny_params(SMALL))
+    text = forecast(tiny_params())
+    Path("data/prepared/sample/dataset.json").write_text("{}", encoding="utf-8")
+    assert forecast(tiny_params()) == text
+
+
+@pytest.mark.parametrize("call", [grid.run, forecast])
+def test_a_grid_each_mode_of_which_is_refused_for_a_reason_of_its_own(call, workplace: Path, tiny_params):
+    study.prepare(tiny_params())
+    refused(tiny_params({**SWIN[0], "study.modes": ["full", "linear"], "grid.workers": 2}), SWIN[1], call)
+
+
+def test_an_encoder_that_needs_numbers_is_built_where_it_is_trained_alone(workplace: Path, tiny_params, monkeypatch):
+    class Asking(UNetEncoder):
+        def __init__(self, width: int = 64, depth: int = 5) -> None:
+            super().__init__(width, depth)
+            torch.ones(1).item()
+
+    monkeypatch.setitem(ENCODERS.data, "unet", Asking)
+    assert "finetune" in forecast(tiny_params())
+
+
 def test_a_grid_of_finished_checkpoints_whose_decoder_does_not_fit(workplace: Path, tiny_params, monkeypatch):
     study.pretrain(tiny_params({**SHORT, "pretrain.origin": "simple"}))
     study.prepare(tiny_params())

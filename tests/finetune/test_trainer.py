@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from torch import Tensor, nn
+from torch import Tensor, nn, rand
 from torch.nn.functional import dropout
 
 from medtransfer.data.target_samples import TargetSamples
@@ -139,6 +139,15 @@ def test_an_epoch_that_was_interrupted_is_resumed_at_its_last_saved_step(make, t
     assert f"finetune: resumes after {words}" in caplog.text
     assert again.train("again", nothing) == curves and steps == list(range(step, 3 * EPOCHS))
     assert state_hash(again.raw) == state_hash(whole.raw)
+
+
+def test_each_part_of_an_epoch_draws_numbers_of_its_own(make, monkeypatch):
+    """Three parts of an epoch, in four epochs."""
+    drawn, place = list[float](), trainer.place_pixels
+    monkeypatch.setattr(parts, "PART", 1)
+    monkeypatch.setattr(trainer, "place_pixels", lambda *given: (drawn.append(rand(1).item()), place(*given))[1])
+    make().train("drawn", nothing)
+    assert len(drawn) == len(set(drawn)) == 3 * EPOCHS
 
 
 def _stop() -> None:

@@ -52,15 +52,19 @@ def test_a_folder_by_path_becomes_a_target() -> None:
 
 @pytest.mark.parametrize("words", [("--root", "mine"), ("--root", "elsewhere", "--target", "mine")])
 def test_a_target_that_the_files_name_already_can_be_made(words: tuple[str, ...]) -> None:
-    """As in a study of one's own, whose params.yaml says what is to be done with it."""
+    """As in a study of one's own, whose params.yaml says what is to be done with it, and with another one."""
     write_folder(Path(words[1]), ".nii.gz", cases=5)
     values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    values["study"]["targets"], values["finetune"]["target"] = ["mine"], "mine"
+    values["study"]["targets"], values["finetune"]["target"] = ["other", "mine"], "mine"
     Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    with pytest.raises(InputError, match="study.targets names the target 'mine', .*; to make it of a folder: .* --target mine`"):
-        run("--target", "sample")
     run("--reader", "nifti", *words, *SIZE)
-    assert PreparedTarget.open(Path("data/prepared/mine")).info.reader == "nifti" and "mine" in targets()
+    assert PreparedTarget.open(Path("data/prepared/mine")).info.reader == "nifti"
+    with pytest.raises(InputError, match="1 error in .* names the target 'other', .*; to make it of a folder: .* --target other`"):
+        targets()
+    run("--reader", "nifti", "--root", words[1], "--target", "other", *SIZE)
+    assert {"mine", "other"} <= set(targets())
+    with pytest.raises(InputError, match="prepare.target names the target 'another' .did you mean other"):
+        run("--target", "another")
 
 
 def test_options_that_stay_from_the_last_time_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,6 +111,7 @@ def test_a_file_of_parameters_comes_first() -> None:
         (["--reader", "nifti"], "--target or --root beside --reader, but got neither"),
         (["--target", "unknown", "--reader", "nifti"], "--root beside --target unknown, which no file of parameters defines"),
         (["--root", "x/sample"], "but 'sample' is another target; add --target"),
+        (["--root", "mine", "--target", "5"], "a name as --target, but got the value 5; quote it"),
         (["--root", "mine", "--target", "a.b"], "--target without dots, .* but got 'a.b'"),
         (["--root", "/"], "but it is the topmost folder; add --target"),
         (["--root", "mine", "--split", "half"], "prepare.targets.mine.split"),

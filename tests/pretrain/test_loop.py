@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.objectives.classification import Classification, accuracy, augment
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.training import parts
 from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
+from medtransfer.training.parts import NOTHING, PartialEpoch
 from medtransfer.training.steps import Steps
 
 CLASSES = 4
@@ -41,8 +44,10 @@ def pictures(count: int) -> tuple[Tensor, Tensor]:
     return torch.randint(256, (count, 12, 12, 3), generator=generator, dtype=torch.uint8), torch.arange(count) % CLASSES
 
 
-def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dict[str, float]]:
-    """Train one epoch with SGD, whose step is the gradient itself."""
+def trained(
+    recipe: Recipe, micro: int, count: int = 16, objective: type[Classification] = Classification, done: PartialEpoch = NOTHING
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train one epoch with SGD, whose step is the gradient itself, or what is left of it."""
     fabric = Fabric(accelerator="cpu", devices=1)
     raw = network()
     sgd = torch.optim.SGD(raw.parameters(), lr=0.1)
@@ -52,7 +57,8 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     batches = list(zip(pixels.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
     labelled: Any = SimpleNamespace(classes=list("abcd"), exclusive=True)
-    return raw, train_epoch(fabric, steps, batches, pieces, recipe, 1, Classification(recipe, {"train": labelled}), guard)
+    left = batches[sum(pieces[: done.steps]) :]
+    return raw, train_epoch(fabric, steps, left, pieces, recipe, 1, objective(recipe, {"train": labelled}), guard, done)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])
@@ -90,6 +96,42 @@ def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe):
         once, again = (trained(replace(recipe, **changed), 16)[1]["train_loss"] for _ in range(2))
         assert once == again != plain
         assert trained(replace(recipe, **changed, seed=recipe.seed + 1), 16)[1]["train_loss"] != once
+
+
+class Drawing(Classification):
+    """Notes the random numbers that each micro-batch would get, and has a part of its loss."""
+
+    terms = ("part",)
+
+    def inputs(self, fabric: Any, batch: Any, generator: torch.Generator | None) -> tuple[Tensor, Any]:
+        drawn.append((torch.rand(1).item(), torch.rand(1, generator=generator).item()))
+        return super().inputs(fabric, batch, generator)
+
+    def loss(self, outputs: Any, targets: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, _ = super().loss(outputs, targets)
+        parts_of_loss.append(2 * loss.item())
+        return loss, {"part": 2 * loss}
+
+
+drawn, parts_of_loss = list[tuple[float, float]](), list[float]()
+
+
+def test_each_part_of_an_epoch_draws_numbers_of_its_own(recipe, monkeypatch):
+    """Three parts of two, two and one steps; the last part alone draws what it draws in the whole epoch."""
+    monkeypatch.setattr(parts, "PART", 2)
+    drawn.clear()
+    parts_of_loss.clear()
+    numbers = trained(recipe, 8, 80, Drawing)[1]
+    whole = drawn.copy()
+    assert len({number for pair in whole for number in pair}) == 2 * 10
+    assert numbers["train_part"] == pytest.approx(np.mean(parts_of_loss), rel=1e-6)
+    assert numbers["train_loss"] == pytest.approx(np.mean(parts_of_loss) / 2, rel=1e-6)
+    drawn.clear()
+    done = PartialEpoch(4, 8 * 1.5, 8, {"part": 3.0})
+    parts_of_loss.clear()
+    numbers = trained(recipe, 8, 80, Drawing, done)[1]
+    assert drawn == whole[8:]
+    assert numbers["train_part"] == pytest.approx((8 * 3.0 + sum(parts_of_loss)) / 10, rel=1e-6) == 2 * numbers["train_loss"]
 
 
 def test_a_loss_that_is_not_finite_names_its_step(recipe, monkeypatch):

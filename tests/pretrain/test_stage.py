@@ -286,6 +286,29 @@ def test_the_state_within_an_epoch_is_saved_where_it_is_time(workplace, tiny_par
     assert [part and part["steps"] for part in saved] == [None, 2, None]
 
 
+def test_saving_within_an_epoch_takes_a_small_share_of_the_time(workplace, tiny_params, monkeypatch):
+    """A step takes 4 s here, a state 0.05 s: more than 10 s after the last one, that of the epoch before counted, it is saved."""
+    clock, saved, update, save_state = [0.0], [], Steps.update, trainer.save_state
+    monkeypatch.setattr(parts, "PART", 1)
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 10.0)
+    monkeypatch.setattr(parts.time, "monotonic", lambda: clock[0])
+
+    def step(self: Steps, number: int) -> None:
+        clock[0] += 4.0
+        update(self, number)
+
+    def save(path: Path, *rest: Any) -> None:
+        saved.append((rest[2]["epoch"], rest[2].get("part", {}).get("steps", 0)))
+        clock[0] += 0.05
+        save_state(path, *rest)
+
+    monkeypatch.setattr(Steps, "update", step)
+    monkeypatch.setattr(trainer, "save_state", save)
+    small = {"pretrain.origins.simple.batch_size": {"unet": 6}, "pretrain.micro_batch": 6}
+    study.pretrain(tiny_params({**small, "pretrain.epochs": 2, "pretrain.checkpoints": []}))
+    assert saved == [(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6), (2, 0)]  # eight steps an epoch
+
+
 def gone_bad(patch: pytest.MonkeyPatch, step: int) -> None:
     """Let the loss of one step, counted from 1, be infinite."""
     seen = list[int]()
