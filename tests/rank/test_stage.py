@@ -126,6 +126,13 @@ def test_random_controls_alone_do_not_replace_a_ranking_of_pretrained_candidates
         ranked("test_resnet.r160_in1k", out="other")
 
 
+def test_a_random_control_that_is_left_out_does_not_stand_for_a_pretrained_candidate(ranked, tmp_path):
+    """The U-Net has four levels, of which epoch 0 has random weights; the other control is measured."""
+    with pytest.raises(StageError, match="none of the 2 pretrained candidates could be measured; the first, unet-simple e001: "):
+        ranked("checkpoints/unet-simple", "random@test_resnet", level=-5)
+    assert not (tmp_path / "rank/ranking.md").exists()
+
+
 def test_a_host_elsewhere_may_have_weights_that_are_missing_here(ranked, monkeypatch):
     def start_workers(params: Params, name: str, workers: int | None, jobs: list[Measure], *_: object) -> None:
         raise StageError(f"asked for {[job.name for job in jobs]}")
