@@ -26,6 +26,7 @@ from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors,
 from medtransfer.records.state import read_progress
 from medtransfer.training import parts
 from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.steps import Steps
 
 pytestmark = pytest.mark.long
@@ -272,18 +273,22 @@ def _stop(now: bool) -> None:
 
 
 def test_the_state_within_an_epoch_is_saved_where_it_is_time(workplace, tiny_params, monkeypatch):
-    """Small pretrainings save it at the end of their epochs alone."""
-    saved = []
-    save_state = trainer.save_state
+    """Small pretrainings save it at the end of their epochs alone, and check their weights there alone, which waits for a GPU."""
+    saved, checked = [], list[int]()
+    save_state, reached = trainer.save_state, FiniteGuard.reached
+    monkeypatch.setattr(
+        FiniteGuard, "reached", lambda self, steps, *terms: (checked.append(steps), reached(self, steps, *terms))[1]
+    )
     monkeypatch.setattr(trainer, "save_state", lambda path, *rest: (saved.append(rest[2].get("part")), save_state(path, *rest))[1])
     monkeypatch.setattr(parts, "PART", 2)
     study.pretrain(tiny_params({"pretrain.epochs": 1, "pretrain.checkpoints": []}))
-    assert saved == [None, None]
+    assert saved == [None, None] and checked == [0]
     saved.clear()
+    checked.clear()
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
     monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
     study.pretrain(tiny_params({"pretrain.epochs": 1, "pretrain.checkpoints": []}), force=True)
-    assert [part and part["steps"] for part in saved] == [None, 2, None]
+    assert [part and part["steps"] for part in saved] == [None, 2, None] and checked == [2, 0]
 
 
 def test_saving_within_an_epoch_takes_a_small_share_of_the_time(workplace, tiny_params, monkeypatch):

@@ -119,8 +119,9 @@ class Trainer:
         """
         pace = Pace(SECONDS_BETWEEN_STATES, SAVING_SHARE)
 
-        def save(epoch: int, part: PartialEpoch = NOTHING) -> None:
+        def save(epoch: int, reached: Callable[[], PartialEpoch] = lambda: NOTHING) -> None:
             if pace.due:
+                part = reached()
                 with pace.saving():
                     self._save(epoch, part)
 
@@ -168,12 +169,12 @@ class Trainer:
         return f"the last good state is that of {describe_progress(progress)}, {self.state}"
 
     def _epoch(
-        self, epoch: int, factor: float, guard: FiniteGuard, label: str, save: Callable[[PartialEpoch], None]
+        self, epoch: int, factor: float, guard: FiniteGuard, label: str, save: Callable[[Callable[[], PartialEpoch]], None]
     ) -> dict[str, float]:  # fmt: skip
         done = self.done if epoch == self.first else NOTHING
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
-        guard.resume(done.total, done.count)
+        guard.resume(done)
         batches = track_within(
             self.epochs.batches(epoch, done.steps), f"epoch {epoch} of {label}", steps, "batches", SECONDS_BETWEEN_LINES, done.steps
         )  # fmt: skip
@@ -190,7 +191,7 @@ class Trainer:
                 self.fabric.backward(loss)
                 self.steps.update(step)
             if end < steps:
-                save(PartialEpoch(end, *guard.check()))
+                save(partial(guard.reached, end))
         return {"train_loss": guard.end_epoch(), "lr": lr}
 
     def _rate(self, step: int, epoch_steps: int, plateau: float) -> float:

@@ -1,6 +1,7 @@
 """Train a model on the source images for one epoch."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
 def train_epoch(
     fabric: Fabric, steps: Steps, batches: Iterable[Any], pieces: Sequence[int], recipe: Recipe, epoch: int,
     objective: Objective, guard: FiniteGuard, done: PartialEpoch = NOTHING,
-    save: Callable[[PartialEpoch], None] = lambda done: None,
+    save: Callable[[Callable[[], PartialEpoch]], None] = lambda reached: None,
 ) -> dict[str, float]:  # fmt: skip
     """Train for one epoch, or the rest of one.
 
@@ -35,19 +36,20 @@ def train_epoch(
         recipe: recipe of the pretraining.
         epoch: epoch, counted from 1.
         objective: makes inputs of the micro-batches, and the loss of the outputs.
-        guard: checks the losses, and the weights at the end of each part.
+        guard: checks the losses, and the weights before they are saved and at the end.
         done: what is done of the epoch.
-        save: called after each part but the last with what is done then; losses and weights are finite.
+        save: called after each part but the last with what checks losses and weights and returns what is done, which waits for
+            a GPU and for other processes: all of them must call it, or none.
 
     Returns:
         The mean loss over the micro-batches, that of its terms, and the last learning rate.
 
     Raises:
-        StageError: a loss, or a weight at the end of a part, is not finite.
+        StageError: a loss, or a weight where it is checked, is not finite.
     """
     model = steps.model.train()
     stream, count, lr, terms = iter(batches), len(pieces), 0.0, done.terms
-    guard.resume(done.total, done.count)
+    guard.resume(done)
     for begin, end in parts_of(count, done.steps):
         seed_everything(part_seed(begin, recipe.seed, "epoch", epoch, fabric.global_rank))
         generator = torch.Generator().manual_seed(part_seed(begin, recipe.seed, "mix", epoch, fabric.global_rank))
@@ -69,7 +71,7 @@ def train_epoch(
         means = _mean_terms(fabric, objective, seen)
         terms = {name: (old := terms.get(name, 0.0)) + (mean - old) * share for name, mean in means.items()}
         if end < count:
-            save(PartialEpoch(end, *guard.check(), terms))
+            save(partial(guard.reached, end, terms))
     return {"train_loss": guard.end_epoch(), **{f"train_{name}": value for name, value in terms.items()}, "lr": lr}
 
 

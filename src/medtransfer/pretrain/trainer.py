@@ -171,9 +171,12 @@ class Trainer:
             label, number = f"pretrain epoch {epoch}/{self.recipe.epochs} {self.checkpoints.path.name}", len(training)
             batches = track(batches, label, self.recipe.epochs * number, "batches", (epoch - 1) * number + before)
 
-        def save(reached: PartialEpoch) -> None:
-            if self.fabric.is_global_zero and self.pace.due:
-                self._save_state(epoch - 1, reached)
+        def save(reached: Callable[[], PartialEpoch]) -> None:
+            due = self.fabric.is_global_zero and self.pace.due
+            if due or self.fabric.world_size > 1:  # others do not know whether it is time
+                part = reached()
+                if due:
+                    self._save_state(epoch - 1, part)
 
         return train_epoch(self.fabric, self.steps, batches, pieces, self.recipe, epoch, self.objective, guard, done, save)
 

@@ -1,7 +1,7 @@
 """Stop a training whose loss, weights or optimiser state are not finite, before they are saved."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medtransfer.errors import StageError
 from medtransfer.training.fabric import Fabric
+from medtransfer.training.parts import PartialEpoch
 
 STEPS_BETWEEN_CHECKS = 50  # on a GPU or with several processes, where each check synchronises
 
@@ -67,24 +68,28 @@ class FiniteGuard:
         if len(self._unchecked) >= self._every:
             self._check_losses()
 
-    def check(self) -> tuple[float, int]:
-        """Check the losses since the last check and all tensors; return the sum of the epoch's losses so far, and their number.
+    def resume(self, done: PartialEpoch) -> None:
+        """Go on in an epoch of which a part is done."""
+        self._total, self._count = done.total, done.count
+
+    def reached(self, steps: int, terms: Mapping[str, float] | None = None) -> PartialEpoch:
+        """Check the losses since the last check and all tensors, and return what is done of the epoch.
+
+        Args:
+            steps: optimiser steps of the epoch that are done.
+            terms: mean of each term of the loss over them.
 
         Raises:
             StageError: a loss, a weight, a buffer or a tensor of the optimiser's state is not finite.
         """
         self._check_losses()
         self._check_tensors(dict(_tensors(self._model, self._optimiser)))
-        return self._total, self._count
-
-    def resume(self, total: float, count: int) -> None:
-        """Go on in an epoch of which `check` has returned this sum and this number of losses."""
-        self._total, self._count = total, count
+        return PartialEpoch(steps, self._total, self._count, dict(terms or {}))
 
     def end_epoch(self) -> float:
-        """Check as `check` does, and return the epoch's mean loss over all processes; the next epoch begins."""
-        total, count = self.check()
-        mean = total / count
+        """Check as `reached` does, and return the epoch's mean loss over all processes; the next epoch begins."""
+        done = self.reached(0)
+        mean = done.total / done.count
         self._total, self._count = 0.0, 0
         return mean
 

@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.seeds import derive_seed
 from medtransfer.wording import counted
 
-PART = 100  # optimiser steps
+PART = 100  # optimiser steps; losses are checked, and summed, in groups that end with it, whether a state is saved or not
 
 
 @dataclass(frozen=True)
