@@ -7,6 +7,7 @@ import pytest
 from medtransfer.errors import InputError
 from medtransfer.seeds import derive_seed
 from medtransfer.training import parts
+from medtransfer.training.finite_check import STEPS_BETWEEN_CHECKS
 from medtransfer.training.parts import NOTHING, PART, Pace, PartialEpoch, part_seed, parts_of, require_part
 
 
@@ -21,6 +22,11 @@ from medtransfer.training.parts import NOTHING, PART, Pace, PartialEpoch, part_s
 )
 def test_the_parts_cover_what_is_left(steps: int, done: int, expected: list[tuple[int, int]]) -> None:
     assert list(parts_of(steps, done)) == expected
+
+
+def test_losses_are_summed_alike_whether_a_state_is_saved_or_not() -> None:
+    """A state ends a group of losses, which on a GPU are checked and summed together; a part ends with one anyway."""
+    assert PART % STEPS_BETWEEN_CHECKS == 0
 
 
 def test_each_part_has_a_seed_of_its_own_and_the_first_that_of_the_epoch() -> None:
