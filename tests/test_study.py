@@ -225,6 +225,16 @@ def test_a_target_is_prepared_where_its_settings_are_those_of_the_params(workpla
     assert not study.is_prepared(tiny_params({"prepare.targets.sample.size": [48, 48]}), "sample")
 
 
+def test_a_target_of_other_settings_is_used_as_it_is_and_said(workplace: Path, tiny_params, caplog):
+    study.prepare(tiny_params())
+    study.warn_of_changed(tiny_params(), ["sample"])
+    assert not caplog.records
+    study.warn_of_changed(tiny_params({"prepare.targets.sample.size": [48, 48]}), ["sample"])
+    (record,) = caplog.records
+    assert "was prepared by other settings than those of prepare.targets.sample" in record.getMessage()
+    assert "(size [32, 32], now [48, 48]): prepare it again with `medtransfer prepare --target sample`" in record.getMessage()
+
+
 def test_a_look_at_a_target_does_not_write_its_definition(workplace: Path, tiny_params):
     params = tiny_params()
     study.prepare(params, keep_definition=True)

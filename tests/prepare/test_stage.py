@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare import stage
+from medtransfer.prepare import settings
 from medtransfer.prepare.readers import READERS, folder
 from medtransfer.prepare.readers.contract import Item, Labels, Picture, Scan
 from medtransfer.prepare.stage import check_counts, prepare
@@ -64,9 +64,17 @@ def test_the_same_settings_and_files_are_reused(run: Run, caplog: pytest.LogCapt
     assert (run("covid-qu", force=True).folder / "images.npy").stat().st_ino != born
 
 
-@pytest.mark.parametrize("what", ["setting", "source", "array", "record"])
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("setting", "these settings differ: validation 0.0, now 0.5; results on it so far are of other data"),
+        ("source", "1 file is changed, such as Infection Segmentation Data/Train/COVID-19/images/"),
+        ("array", "masks.npy is not as it was prepared"),
+        ("record", "some of its files cannot be read"),
+    ],
+)
 def test_any_change_prepares_again(
-    what: str, run: Run, copy: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+    what: str, reason: str, run: Run, copy: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:  # fmt: skip
     root = copy("covid-qu")
     folder = run("covid-qu", root=root).folder
@@ -80,7 +88,7 @@ def test_any_change_prepares_again(
     elif what == "record":
         (folder / "dataset.json").write_text("{}")
     prepared = run("covid-qu", root=root, **changes)
-    assert ("these settings differ: validation;" in caplog.text) == (what == "setting")
+    assert f"t is made again, since {reason}" in caplog.text
     assert (prepared.folder / "images.npy").stat().st_ino != born
     assert TargetInfo.read(folder / "dataset.json") == prepared.info
 
@@ -181,7 +189,7 @@ def test_empty_and_full_masks_are_written_down(run: Run, caplog: pytest.LogCaptu
 def test_a_target_of_an_older_reader_is_prepared_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run("covid-qu")
     born = (first.folder / "images.npy").stat().st_ino
-    monkeypatch.setattr(stage, "REVISION", stage.REVISION + 1)
+    monkeypatch.setattr(settings, "REVISION", settings.REVISION + 1)
     again = run("covid-qu")
     assert (again.folder / "images.npy").stat().st_ino != born and again.info.fingerprint == first.info.fingerprint
 

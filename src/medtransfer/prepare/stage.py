@@ -1,10 +1,8 @@
 """Stage `prepare`: read a raw dataset, split it, and write arrays, index and record atomically."""
 
-import json
 import logging
 import math
 import os
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from medtransfer.prepare.loading import load
 from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
+from medtransfer.prepare.settings import describe_differing, settings_of
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import status, track
 from medtransfer.records import (
@@ -41,10 +40,9 @@ from medtransfer.records import (
     write_index,
 )
 from medtransfer.records.tables import as_csv
-from medtransfer.wording import did_you_mean
+from medtransfer.wording import are, did_you_mean
 
 log = logging.getLogger("medtransfer")
-REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
 COUNTS_FILE, LABEL_COUNTS_FILE = "mask_counts.csv", "label_counts.csv"
 
 
@@ -167,31 +165,6 @@ def check_counts(scan: Scan, subset: bool, root: Path) -> None:
             )
 
 
-def settings_of(
-    *, reader: str, size: Size, subset: bool, split: Rule, validation: float, allow_duplicates: bool, options: Mapping[str, Any]
-) -> dict[str, Any]:  # fmt: skip
-    """Return the settings of a target as its record has them; for the arguments see `prepare`.
-
-    Raises:
-        InputError: they hold other than plain values.
-    """
-    return _plain({
-        "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
-        "allow_duplicates": allow_duplicates, "options": options,
-    })  # fmt: skip
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings after a round trip through JSON, so that they compare equal to stored ones."""
-    try:
-        return json.loads(json.dumps(settings, allow_nan=False))  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as error:
-        given = {name: settings[name] for name in ("options", "split")}
-        raise InputError(
-            f"expected plain values and finite numbers, but got {reprlib.repr(given)} ({error}); correct them"
-        ) from None
-
-
 def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
     if foreign := [path for path in files if not _is_utf8(path)]:
@@ -225,20 +198,35 @@ def _prepared_by(folder: Path, settings: dict[str, Any]) -> PreparedTarget | Non
 def _is_current(
     folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str], scan: Scan
 ) -> bool:  # fmt: skip
-    """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
+    """Return whether the folder was made from the same files and settings and its arrays are unchanged; if not, log why."""
+    if not (folder / TARGET_FILE).exists():
+        return False
     try:
         info = TargetInfo.read(folder / TARGET_FILE)
-        if differing := sorted(name for name, value in settings.items() if info.settings.get(name) != value):
-            log.warning(
-                "prepare: %s is made again, since these settings differ: %s; results on it so far are of other data", folder,
-                ", ".join(differing),
-            )  # fmt: skip
-            return False
-        if (info.settings, info.sources, info.augmentation, info.regions) != (settings, sources, scan.augmentation, scan.regions):
-            return False
-        return info.arrays == {name: file_sha256(folder / name) for name in files}
+        if differing := describe_differing(info.settings, settings):
+            reason = f"these settings differ: {differing}; results on it so far are of other data"
+        elif changed := _describe_changed(info.sources, sources):
+            reason = f"{changed}; results on it so far are of other data"
+        elif (info.augmentation, info.regions) != (scan.augmentation, scan.regions):
+            reason = "its reader augments or unites classes in another way"
+        elif damaged := [name for name in files if info.arrays.get(name) != file_sha256(folder / name)]:
+            reason = f"{damaged[0]} is not as it was prepared"
+        else:
+            return True
     except (InputError, OSError):
-        return False
+        reason = "some of its files cannot be read"
+    log.warning("prepare: %s is made again, since %s", folder, reason)
+    return False
+
+
+def _describe_changed(earlier: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Return which source files were changed, added or removed, by their SHA-256 before and now; empty if none were."""
+    kinds = {
+        "changed": [name for name, sha256 in sources.items() if earlier.get(name, sha256) != sha256],
+        "added": [name for name in sources if name not in earlier],
+        "removed": [name for name in earlier if name not in sources],
+    }
+    return " and ".join(f"{are(len(names), 'file')} {kind}, such as {names[0]}" for kind, names in kinds.items() if names)
 
 
 def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:

@@ -38,6 +38,8 @@ def open_target(params: Params) -> PreparedTarget:
     folder = Path(params.prepare.out) / name
     if not (folder / TARGET_FILE).exists():
         study.prepare(study.with_values(params, "prepare", target=name))
+    else:
+        study.warn_of_changed(params, [name])
     return PreparedTarget.open(folder)
 
 

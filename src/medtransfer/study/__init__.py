@@ -15,7 +15,7 @@ from medtransfer.study.cells import (
     with_values,
 )
 from medtransfer.study.checks import check_cells, check_encoder, check_models, check_recipe, check_recorded_sizes
-from medtransfer.study.inputs import is_prepared
+from medtransfer.study.inputs import is_prepared, warn_of_changed
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
 from medtransfer.study.store import RESULTS, reach_store
@@ -53,5 +53,6 @@ __all__ = [
     "study_cells",
     "study_epochs",
     "study_series",
+    "warn_of_changed",
     "with_values",
 ]

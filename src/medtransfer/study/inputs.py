@@ -1,17 +1,21 @@
 """Which inputs of a stage are missing, and can be made from samples."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer.config import Params
+from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, TargetInfo, checkpoint_path, find_checkpoint, series_folder
 from medtransfer.study.cells import is_sample
 
 if TYPE_CHECKING:
     from medtransfer.config import Pretrain
+
+log = logging.getLogger("medtransfer")
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,36 @@ def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
 
 def is_prepared(params: Params, name: str) -> bool:
     """Return whether a target was prepared by the settings that the params have for it; its files are not compared."""
-    from medtransfer.prepare.stage import settings_of
-
-    target = params.prepare.targets[name]
     try:
-        stored = TargetInfo.read(Path(params.prepare.out) / name / TARGET_FILE).settings
+        return not _differing(params, name)
     except InputError:
         return False
-    return stored == settings_of(
+
+
+def warn_of_changed(params: Params, targets: Iterable[str]) -> None:
+    """Log which prepared targets were made by other settings than the params have for them; they are used as they are."""
+    for name in dict.fromkeys(targets):
+        if differing := _differing(params, name):
+            log.warning(
+                "%s was prepared by other settings than those of prepare.targets.%s, and is used as it is (%s): prepare it "
+                "again with `%s`, or restore the settings", Path(params.prepare.out) / name, name, differing, prepare_command(name),
+            )  # fmt: skip
+
+
+def _differing(params: Params, name: str) -> str:
+    """Return what differs between the settings that a target was prepared by and those that the params have for it.
+
+    Raises:
+        InputError: its record cannot be read.
+    """
+    from medtransfer.prepare.settings import describe_differing, settings_of
+
+    target = params.prepare.targets[name]
+    settings = settings_of(
         reader=target.reader, size=target.size, subset=target.subset, split=target.split, validation=target.validation,
         allow_duplicates=target.allow_duplicates, options=target.options,
     )  # fmt: skip
+    return describe_differing(TargetInfo.read(Path(params.prepare.out) / name / TARGET_FILE).settings, settings)
 
 
 def require_masks(params: Params, cells: Iterable[CellName]) -> None:
@@ -82,6 +105,7 @@ def find_missing(params: Params, targets: Iterable[str], checkpoints: Iterable[t
     for name in missing:
         if not is_sample(params, Path(params.prepare.targets[name].root)):
             PreparedTarget.open(folders[name])  # raises
+    warn_of_changed(params, [name for name in folders if name not in missing])
     series = dict.fromkeys((encoder, origin) for encoder, origin, epoch in checkpoints if _lacks(params, encoder, origin, epoch))
     return Missing(missing, list(series))
 

@@ -29,6 +29,8 @@ def open_validated(params: Params, name: str, fraction: float) -> tuple[Prepared
     folder = Path(params.prepare.out) / name
     if not (folder / TARGET_FILE).exists():
         study.prepare(study.with_values(params, "prepare", target=name))
+    else:
+        study.warn_of_changed(params, [name])
     target, section = PreparedTarget.open(folder), params.finetune
     if section.folds is not None:
         portion = one_portion(params) | {"size": None}
