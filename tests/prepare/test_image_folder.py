@@ -52,6 +52,17 @@ def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> No
     assert sorted(split for _, split, _ in rows(joined)) == ["test", "test", "train", "train"]
 
 
+def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "train/x/1.png", "train/y/2.png", "test/x/3.png")
+    for empty in ("train/z/deeper", "test/y", "test/.hidden"):
+        (tmp_path / empty).mkdir(parents=True)
+    notes = scan(tmp_path, SIZE, {"group": "(.)"}).notes
+    assert notes == (
+        f"folders of {tmp_path / 'test'} that hold no pictures: y",
+        f"folders of {tmp_path / 'train'} that hold no pictures: z",
+    )
+
+
 def test_images_beside_masks(tmp_path: Path) -> None:
     write(tmp_path, "Normal/images/a (1).png", "COVID/images/b.png", "COVID/lung masks/b.png", "Normal/lung masks/a (1).png")
     write_lines(tmp_path / "Normal/readme.txt", "")

@@ -101,6 +101,7 @@ def test_a_draw_without_a_seed_is_that_of_seed_0() -> None:
 @pytest.mark.parametrize(
     ("rule", "validation", "message"),
     [
+        ("offical", 0.0, r"expected `split` to be .*, but got 'offical' \(did you mean official\?\)"),
         ("random", 0.0, "expected `split` to be `official`, .* but got 'random'"),
         ({"seed": 0}, 0.0, "expected `split` to be"),
         ({"test": 25}, 0.0, "the fraction for test to be between 0 and 1, such as 0.25 for a quarter, but got 25"),

@@ -93,6 +93,7 @@ def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
     page = (tmp_path / "rank/ranking.html").read_text()
     assert all(name in page for name in names) and page.count("<svg") >= 3
     kept = [row["indistinguishable"] for row in by].count("True")
+    assert ("“maybe”: no other candidate was shown to be better" in text) == (kept > 1)
     for row in by:  # the table in the text and that of the page say the same
         best = "< 0.001" if float(row["p_best"]) < 0.0005 else f"{float(row['p_best']):.3f}"
         maybe = ("likely" if kept == 1 else "maybe") if row["indistinguishable"] == "True" else "no"
@@ -454,6 +455,7 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
     text = run_study(params)
     shutil.rmtree("evidence")
     assert "on this target gave, by another recipe than that of the parameters:" in (tmp_path / "rank/again/ranking.md").read_text()
+    assert "| way of choosing" in text and " TIS " in text and " sd by chance " in text and "null_sd" not in text
     table = {row["way of choosing"]: row for row in rows(tmp_path, "judged.csv")}
     last, chance = table["last checkpoint"], table["any candidate, on average"]
     assert float(last["tis"]) == pytest.approx((0.7 / 0.8 + 1) / 2) and float(last["lowest_tis"]) == pytest.approx(0.7 / 0.8)

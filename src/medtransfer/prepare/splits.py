@@ -9,13 +9,15 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import Item, composed
 from medtransfer.records import read_table
 from medtransfer.seeds import derive_seed
+from medtransfer.wording import did_you_mean
 
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official", "auto", "none"] | Mapping[str, Any]
 FIFTH = {"test": 0.2, "seed": 0}  # drawn by `auto` where the layout has no split
 NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`, or in `validation` if asked for
 OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
-FORMS = f"`official`, `auto`, `{NONE}`, {OTHERS}"
+WORDS = ("official", "auto", NONE)
+FORMS = f"{', '.join(f'`{word}`' for word in WORDS)}, {OTHERS}"
 
 
 def assign_splits(
@@ -51,7 +53,8 @@ def assign_splits(
             raise InputError(f"expected the path of a CSV file for `split: {{file: <csv>}}`, but got {rule['file']!r}")
         splits = _read_file(items, Path(rule["file"]))
     else:
-        raise InputError(f"expected `split` to be {FORMS}, but got {rule!r}")
+        similar = did_you_mean(rule, WORDS) if isinstance(rule, str) else ""
+        raise InputError(f"expected `split` to be {FORMS}, but got {rule!r}{similar}")
     _check_groups(items, splits)
     if validation:
         if "validation" in splits:

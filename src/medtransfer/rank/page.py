@@ -10,7 +10,16 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import OTHER_RECIPE, baseline_rows, best_text, best_word, judged_rows, pruned_rows, rank_text
+from medtransfer.rank.tables import (
+    OTHER_RECIPE,
+    baseline_rows,
+    best_text,
+    best_word,
+    judged_rows,
+    pruned_rows,
+    rank_text,
+    with_headings,
+)
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import feature_maps, html, pruning_text
 from medtransfer.report.format import share
@@ -127,8 +136,8 @@ def _judged(ranking: Ranking) -> list[Markup]:
         "with the outcome, beside its standard deviation for unrelated rankings. On the target that is judged this is hindsight."
     )
     return [
-        Markup("<h2>What fine-tuning says</h2>"), html.table(rows, left=("takes",), wrapped=("takes",)), html.note(text),
-        *_pruned(ranking),
+        Markup("<h2>What fine-tuning says</h2>"), html.table(with_headings(rows), left=("takes",), wrapped=("takes",)),
+        html.note(text), *_pruned(ranking),
     ]  # fmt: skip
 
 

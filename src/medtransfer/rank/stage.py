@@ -59,6 +59,7 @@ def run_study(params: Params) -> str:
         InputError: as `rank`; or images or a target are named.
     """
     from medtransfer.rank.over_targets import over_targets, prunings
+    from medtransfer.rank.tables import with_headings
     from medtransfer.rank.verdict import verdict
     from medtransfer.records.tables import as_csv, as_markdown
     from medtransfer.report import pruning_text
@@ -79,7 +80,7 @@ def run_study(params: Params) -> str:
     pruned = [{"with_set": with_set, **row} for with_set, one in found for row in pruning_text.csv_rows([one])]
     write_text(Path(section.out) / "pruning.csv", as_csv(pruned))
     verdicts = [f"{ranking.target}: {verdict(ranking)[0]}" for ranking in rankings]
-    table = ["What fine-tuning the same candidates gave, over the targets:", as_markdown(rows)] if rows else []
+    table = ["What fine-tuning the same candidates gave, over the targets:", as_markdown(with_headings(rows))] if rows else []
     return "\n\n".join([*verdicts, *table, *_pruned_by(found, section.by), f"The pages: {Path(section.out) / '*' / PAGE}"])
 
 

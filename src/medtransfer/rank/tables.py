@@ -1,5 +1,6 @@
 """Rows of the tables of a ranking, and its text for the terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from medtransfer.rank.judged import judge
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
-from medtransfer.report.format import best_words, between, probability_from_draws
+from medtransfer.report.format import MAYBE, best_words, between, probability_from_draws
 from medtransfer.selectors.score_names import score_label
 
 OTHER_RECIPE = "another recipe than that of the parameters"  # of the outcomes
 Row = dict[str, Any]
+HEADINGS = {  # for people, of columns that files name otherwise
+    "tis": "TIS", "tis_se": "its standard error", "lowest_tis": "lowest TIS", "kendall": "Kendall", "null_sd": "sd by chance",
+}  # fmt: skip
 
 
 def score_rows(ranking: Ranking) -> list[Row]:
@@ -120,6 +124,11 @@ def judged_rows(ranking: Ranking) -> list[Row]:
     ]  # fmt: skip
 
 
+def with_headings(rows: Sequence[Row]) -> list[Row]:
+    """Return rows of `judged_rows` with headings for people in place of the columns' names."""
+    return [{HEADINGS.get(name, name): value for name, value in row.items()} for row in rows]
+
+
 def pruned_rows(ranking: Ranking) -> list[Row]:
     """Return two rows per indicator: what pruning by it would have done, with and without the set of its best."""
     judged = judge(ranking)
@@ -137,26 +146,27 @@ def terminal(ranking: Ranking) -> str:
     """Format the text for the terminal: the verdict, one table, the baselines, and what was left out."""
     left_out = [f"Left out: {name}: {reason}" for name, reason in ranking.left_out.items()]
     cost = "; ".join(f"{c.name} {c.seconds:.1f} s, {c.memory:.0f} MiB" for c in ranking.candidates)
+    rows = overview_rows(ranking)
     parts = [
-        "\n".join(verdict(ranking)), as_markdown(overview_rows(ranking)), _key(ranking), as_markdown(baseline_rows(ranking)),
-        *_judged(ranking), f"Cost: {cost}.", *left_out,
+        "\n".join(verdict(ranking)), as_markdown(rows), _explain(rows), as_markdown(baseline_rows(ranking)), *_judged(ranking),
+        f"Cost: {cost}.", *left_out,
     ]  # fmt: skip
     return "\n\n".join(parts)
 
 
-def _key(ranking: Ranking) -> str:
-    """Explain the columns of the table of the terminal."""
+def _explain(rows: Sequence[Row]) -> str:
+    """Explain the columns of `overview_rows`."""
     text = "A column with # has ranks, 1 is the best."
-    if not ranking.decides:
+    if MAYBE not in [row.get("best?") for row in rows]:
         return text
     return (
-        f"{text} “maybe”: no other candidate was shown to be better; its P(best) may be low, since the candidates share it and one "
-        "that varies much is hard to rule out."
+        f"{text} “{MAYBE}”: no other candidate was shown to be better; its P(best) may be low, since the candidates share it and "
+        "one that varies much is hard to rule out."
     )
 
 
 def _judged(ranking: Ranking) -> list[str]:
-    rows = [{name: value for name, value in row.items() if name != "takes"} for row in judged_rows(ranking)]
+    rows = [{name: value for name, value in row.items() if name != "takes"} for row in with_headings(judged_rows(ranking))]
     by = f", by {OTHER_RECIPE}" if ranking.other_recipe else ""
     return [f"What fine-tuning the same candidates on this target gave{by}:\n\n{as_markdown(rows)}"] if rows else []
 

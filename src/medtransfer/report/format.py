@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 Interval = tuple[float, float]
 MOST_NAMED = 6  # names in a sentence
+MAYBE = "maybe"  # one of several that may be the best
 
 
 def number(value: float | None, decimals: int = 3) -> str:
@@ -73,7 +74,7 @@ def best_words(unbeaten: Sequence[bool | None]) -> list[str]:
     """
     if len(unbeaten) - unbeaten.count(None) < 2:
         return ["–"] * len(unbeaten)
-    kept = "likely" if unbeaten.count(True) == 1 and None not in unbeaten else "maybe"
+    kept = "likely" if unbeaten.count(True) == 1 and None not in unbeaten else MAYBE
     return ["–" if one is None else (kept if one else "no") for one in unbeaten]
 
 

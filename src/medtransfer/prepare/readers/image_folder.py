@@ -170,6 +170,9 @@ def _list_home(split: str | None, home: Path, chosen: Mapping[str, Any], notes: 
     listed = scan_folder(home)
     if others := listed.describe_passed_over():
         notes.append(f"files below {home} that are no pictures are not read: {others}")
+    held = {Path(picture).parts[0] for picture in listed.pictures}
+    if empty := [folder.name for folder in list_folders(home) if folder.name not in held]:
+        notes.append(f"folders of {home} that hold no pictures: {', '.join(empty)}")
     taken = [name for name in listed.pictures if chosen["images"] is None or _is_in(name, chosen["images"])]
     if passed := len(listed.pictures) - len(taken):
         notes.append(f"{are(passed, 'picture')} not in {chosen['images']!r} and not read in {home}")
