@@ -240,6 +240,19 @@ def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(
     assert contents(tmp_path / "out") == expected
 
 
+def test_a_reason_that_images_share_is_said_once(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    for name in ("0.png", "2.png"):
+        (pictures / name).write_bytes((pictures / name).read_bytes()[:60])
+    (pictures / "3.png").write_bytes(b"GIF89a")
+    with pytest.raises(
+        InputError, match=r"^3 of 4 images cannot be predicted, .*/0\.png.* \(and likewise 2\); .*/3\.png"
+    ) as refused:
+        predict([make_model()], pictures)
+    assert "2.png" not in str(refused.value)
+
+
 def test_where_no_picture_can_be_predicted_the_first_fault_is_named(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
 ) -> None:

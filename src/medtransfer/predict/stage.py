@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 from medtransfer import tracking
@@ -29,7 +30,7 @@ from medtransfer.records import ImageRule, Prediction
 from medtransfer.wording import are, counted
 
 log = logging.getLogger("medtransfer")
-FAULTS = 10  # images that are named at most where some cannot be predicted; where none can, one is
+FAULTS = 10  # reasons, and images with the same one, that are named at most where some cannot be predicted; else one is
 
 
 def run(section: Predict, checkpoints: Path, prepared: Path, force: bool = False) -> str:
@@ -138,15 +139,15 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     headers = track(unfinished, "predict: open", len(unfinished), "images")
     broken = {image.name: why for image in headers if (why := why_no_picture(image))}
     readable = [image for image in unfinished if image.name not in broken]
-    done, faults, conversions = dict(finished), list(broken.values()), Conversions()
+    done, faults, conversions = dict(finished), dict(broken), Conversions()
     earlier = {image.name for image in readable if job.record(image).exists()}
     stale = [*other_tables(job), *(own_tables(job) if earlier else ())]
     predicted = _predict(job, readable, checkpoints, keys, conversions, stale) if readable else []
-    for each in track(predicted, "predict", len(readable), "images"):
+    for image, each in zip(readable, track(predicted, "predict", len(readable), "images"), strict=True):
         if isinstance(each, InputError):
-            faults.append(str(each))
+            faults[image.name] = str(each)
         else:
-            done[each.image] = each
+            done[image.name] = each
     replaced = len(earlier & done.keys())
     for note in _describe_conversions(job, conversions):
         log.warning("predict: %s", note)
@@ -156,11 +157,12 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     if not faults:
         return [done[image.name] for image in images], len(finished)
     if len(images) == 1:
-        raise InputError(faults[0])
-    most = FAULTS if done else 1
-    named = "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if len(faults) > most else "")
+        raise InputError(faults[images[0].name])
     if not done:
-        raise InputError(f"none of the {len(images)} images can be predicted: {named}")
+        raise InputError(
+            f"none of the {len(images)} images can be predicted: {next(iter(faults.values()))}; and {len(faults) - 1} more"
+        )
+    named = _list_faults(job, [image for image in images if image.name in faults], faults)
     raise InputError(
         f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
         f"these, and run the same command again, which then writes the tables, too: {named}"
@@ -174,6 +176,21 @@ def _predict(
     with loading("predict"):
         from medtransfer.predict.one_image import load_models, predict_images
     return predict_images(job, load_models(job, checkpoints), images, keys, conversions, stale)
+
+
+def _list_faults(job: Job, images: Sequence[Image], faults: Mapping[str, str]) -> str:
+    """Return why images cannot be predicted: of those with the same reason the first one's sentence, then the others' names."""
+    alike = dict[str, list[str]]()
+    for image in images:
+        files = [str(path) for path in (image.path, *image.files, job.masks.get(image.name)) if path]
+        reason = reduce(lambda text, file: text.replace(file, "<file>"), sorted(files, key=len, reverse=True), faults[image.name])
+        alike.setdefault(reason, []).append(image.name)
+    sentences = [
+        faults[first] + (f" (and likewise {', '.join(others[:FAULTS])}{' …' * (len(others) > FAULTS)})" if others else "")
+        for first, *others in alike.values()
+    ]  # fmt: skip
+    left = sum(map(len, list(alike.values())[FAULTS:]))
+    return "; ".join(sentences[:FAULTS]) + (f"; and {left} more" if left else "")
 
 
 def _describe_conversions(job: Job, conversions: Conversions) -> tuple[str, ...]:
