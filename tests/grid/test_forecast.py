@@ -24,6 +24,7 @@ from medtransfer.records import TargetInfo
 from medtransfer.tasks import TASKS
 
 Make = Callable[..., Params]
+NOT_HERE = "these, or what they need, are not complete on disk"
 
 
 @pytest.mark.parametrize(("effect", "size"), [(1.0, 17), (0.8, 26), (0.5, 64)])
@@ -35,7 +36,7 @@ def test_seeds_needed_are_those_of_tables(effect: float, size: int) -> None:
 
 def test_jobs_are_counted(workplace: Path, tiny_params: Make) -> None:
     text = forecast(tiny_params())
-    assert "| finetune |      16 |        0 |" in text and "| pretrain |       1 |        0 |" in text
+    assert "| finetune |      16 |      0 |" in text and "| pretrain |       1 |      0 |" in text
     assert "1 pretraining: unet-simple. 1 target: sample." in text
     assert "takes at least 6 pretrainings or targets, and there are 1 pretraining and 1 target." in text
     assert "With 2 seeds" in text
@@ -133,7 +134,7 @@ def test_a_result_on_another_size_or_fold_does_not_count(workplace: Path, tiny_p
             **dict(zip(("size", "fold", "folds"), portion, strict=True)),
         }  # fmt: skip
         tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5})], "runs")
-    assert "| finetune |      16 |        2 |" in forecast(params)
+    assert f"; the store has results of 2 fine-tunings to do: {NOT_HERE}\n" in forecast(params)
 
 
 def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_params: Make) -> None:
@@ -148,7 +149,7 @@ def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_pa
             record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})
             tracking.write_runs("finetune", [record], "runs")
     text = forecast(params)
-    assert "| finetune |      16 |        6 |" in text
+    assert "| finetune |      16 |      0 |" in text and f"; the store has results of 6 fine-tunings to do: {NOT_HERE}\n" in text
     assert "| sample | 0.0125 | 1 configuration |" in text
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -24,11 +24,10 @@ from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
-from medtransfer.records import IMAGE_TASKS, PRETRAINING_FILE, TARGET_FILE, CellName, TargetInfo, series_folder
+from medtransfer.records import IMAGE_TASKS, TARGET_FILE, CellName, TargetInfo
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.verdict_text import counted
 from medtransfer.score.options import robustness_of, views_of
-from medtransfer.score.sync import INDEX
 
 
 def forecast(params: Params) -> str:
@@ -42,10 +41,10 @@ def forecast(params: Params) -> str:
     reused = find_reused(params, jobs)
     to_do = [job for job in jobs if job not in reused]
     _check(params, jobs, to_do)
-    done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
-    counts = Counter(job.kind for job in jobs)
-    table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
-    parts = [table, _series(params), describe_reuse(jobs, reused), *_end(params, to_do), disk_use(params, jobs)]
+    done, counts = Counter(job.kind for job in reused), Counter(job.kind for job in jobs)
+    table = as_markdown([{"job": kind, "planned": count, "reused": done[kind]} for kind, count in counts.items()])
+    found = f"{describe_reuse(jobs, reused)}{_not_here(jobs, reused, pools)}"
+    parts = [table, _series(params), found, *_end(params, to_do), disk_use(params, jobs)]
     return "\n\n".join([*parts, *_scripts(params, to_do), _clusters(params), _gaps(params, pools)])
 
 
@@ -84,16 +83,12 @@ def _results(params: Params) -> list[Pool]:
     return pools
 
 
-def _is_finished(params: Params, job: Job, pools: Sequence[Pool]) -> bool:
-    """Return whether a fine-tuning is in the store, or the result of another job is on disk under its name."""
-    if job.cell:
-        return any(_holds(pool, job.cell) for pool in pools)
-    files = {
-        "prepare": Path(params.prepare.out) / job.target / TARGET_FILE,
-        "pretrain": series_folder(Path(params.pretrain.out), job.encoder, job.origin) / PRETRAINING_FILE,
-        "score": series_folder(Path(params.score.out) / job.target, job.encoder, job.origin) / INDEX,
-    }
-    return files[job.kind].exists()
+def _not_here(jobs: Sequence[Job], reused: Collection[Job], pools: Sequence[Pool]) -> str:
+    """Say how many fine-tunings that are to do have results in the store."""
+    known = sum(any(_holds(pool, job.cell) for pool in pools) for job in jobs if job.cell and job not in reused)
+    if not known:
+        return ""
+    return f"; the store has results of {counted(known, 'fine-tuning')} to do: these, or what they need, are not complete on disk"
 
 
 def _holds(pool: Pool, cell: CellName) -> bool:
@@ -108,7 +103,7 @@ def _series(params: Params) -> str:
     text = f"{counted(len(names), 'pretraining')}: {', '.join(names)}. {counted(len(targets), 'target')}: {', '.join(targets)}."
     if params.pretrain.stop_on is not None:
         text += " A pretraining that stops early leaves fewer fine-tunings."
-    return f"{text} Finished counts fine-tunings in the store, and what else exists under these names."
+    return text
 
 
 def _clusters(params: Params) -> str:
