@@ -167,6 +167,30 @@ def test_results_are_beside_the_printed_ones(workplace: Path) -> None:
     assert "| unet simple, epoch 10 | 0.7100 ± 0.0100 | 3 | 0.6793 ± 0.0145 | +0.0307    |" in text
 
 
+def test_parts_of_other_recipes_are_lines_of_their_own_and_parts_of_other_seeds_are_one(workplace: Path) -> None:
+    own = {"study": {"modes": ["full"], "epochs": "last", "random": "none"}}
+    parts = {"fast": {"study": {"seeds": [1, 2]}, "finetune": {"lr": 0.5, "out": "m2"}}, "slow": {"study": {"seeds": [1]}},
+             "more": {"study": {"seeds": [2, 3]}}}  # fmt: skip
+    Path("mine.yaml").write_text(yaml.safe_dump({"about": {"what": "Which recipe?"}, **own, "parts": [parts]}, sort_keys=False))
+    chosen = load_study("mine.yaml")
+    values = {"fast": {1: 0.1, 2: 0.3}, "slow": {1: 0.6}, "more": {2: 0.7, 3: 0.8}}
+    for part in chosen.parts:
+        for seed, value in values[part.name].items():
+            fields = {
+                "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+                "data": "d", "protocol": Protocol.of(part.params.finetune).key, "epoch": 10, "seed": seed, "primary": "dice",
+            }  # fmt: skip
+            tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
+    assert write_results(chosen, workplace / "out").startswith("mine.yaml: 2 means. ")
+    table = read_table(workplace / "out/study.csv", "")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["part"], row["n"], round(float(row["mean"]), 9)) for row in rows] == [("slow, more", "3", 0.7), ("fast", "2", 0.2)]
+    lines = (workplace / "out/study.md").read_text().splitlines()
+    assert [line.split("|")[1:3] for line in lines if "unet simple" in line] == [
+        [" slow, more ", " unet simple, epoch 10 "], [" fast       ", " unet simple, epoch 10 "],
+    ]  # fmt: skip
+
+
 def test_a_wrong_template_of_printed_tables_is_named() -> None:
     printed = Printed(paper="truong", tables=["table2"], row="{dataset}", column="{size}")
     with pytest.raises(InputError, match="templates of {target}, {encoder}, .*, but got '{dataset}'; correct it"):

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
+from typing import NamedTuple
 
 from medtransfer import study, tracking
 from medtransfer.config.study_files import Part
@@ -24,6 +25,7 @@ class Finished:
         value: its value on the test samples.
         seconds: duration of training and testing; None where it is not known.
         run: id of its run.
+        digests: of the pretraining, the data and the recipe.
     """
 
     cell: CellName
@@ -31,6 +33,7 @@ class Finished:
     value: float
     seconds: float | None
     run: str
+    digests: tuple[str, ...] = ()
 
 
 def read_finished(part: Part, cells: Sequence[CellName], runs: Sequence[tracking.StoredRun]) -> list[Finished]:
@@ -52,7 +55,9 @@ def read_finished(part: Part, cells: Sequence[CellName], runs: Sequence[tracking
             continue
         if (value := run.metrics.get(params["primary"])) is not None:
             seconds = run.tags.get("seconds")
-            newest[cell] = Finished(cell, params["primary"], value, float(seconds) if seconds else None, run.id)
+            newest[cell] = Finished(
+                cell, params["primary"], value, float(seconds) if seconds else None, run.id, tuple(params[name] for name in DIGESTS)
+            )  # fmt: skip
     return [newest[cell] for cell in cells if cell in newest]
 
 
@@ -60,11 +65,32 @@ def _key(params: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(params[name] for name in NAMES)
 
 
-def repetitions(finished: Sequence[Finished]) -> dict[tuple[str, str, int], list[float]]:
-    """Return the values of every initialisation (encoder, origin, epoch): one per fold, its mean over seeds, or one per seed."""
-    by_fold: dict[tuple[str, str, int], dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
+class Start(NamedTuple):
+    """Weights that fine-tunings start from, and what else they share.
+
+    Attributes:
+        encoder: encoder of the weights.
+        origin: their origin.
+        epoch: their epoch.
+        digests: of the pretraining, the data and the recipe: results that differ in one are never mixed.
+    """
+
+    encoder: str
+    origin: str
+    epoch: int
+    digests: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, finished: Finished) -> "Start":
+        """Return the start of a fine-tuning."""
+        cell = finished.cell
+        return cls(cell.encoder, cell.origin, cell.epoch, finished.digests)
+
+
+def repetitions(finished: Sequence[Finished]) -> dict[Start, list[float]]:
+    """Return the values of every start: one per fold, its mean over seeds, or one per seed."""
+    by_fold: dict[Start, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in finished:
         cell = one.cell
-        key = ("fold", cell.fold) if cell.folds else ("seed", cell.seed)
-        by_fold[cell.encoder, cell.origin, cell.epoch][key].append(one.value)
+        by_fold[Start.of(one)][("fold", cell.fold) if cell.folds else ("seed", cell.seed)].append(one.value)
     return {start: [fmean(values) for _, values in sorted(found.items(), key=str)] for start, found in by_fold.items()}

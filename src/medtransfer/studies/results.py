@@ -1,6 +1,6 @@
 """Results of a study: every initialisation's mean, and the printed one beside it where the paper has one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -9,14 +9,13 @@ from medtransfer.config.study_files import StudyFile
 from medtransfer.metrics.two_samples import Summary, welch
 from medtransfer.records import size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.studies.finished import repetitions
+from medtransfer.studies.finished import Start, repetitions
 from medtransfer.studies.printed import RANDOM, Number, Tables, tables_of
 from medtransfer.studies.rows import Key, Row, list_rows
 from medtransfer.studies.scenarios import write_scenarios
 from medtransfer.wording import are, counted
 
 CSV, MARKDOWN = "study.csv", "study.md"
-Start = tuple[str, str, int]  # encoder, origin, epoch
 
 
 def write_results(chosen: StudyFile, out: Path) -> str:
@@ -31,32 +30,39 @@ def write_results(chosen: StudyFile, out: Path) -> str:
 
 
 def _lines(row: Row, by_part: Mapping[str, Tables]) -> Iterator[dict[str, Any]]:
-    """Yield a line per initialisation, from the best mean to the worst, and where the paper prints the best ones, one for each."""
+    """Yield a line per initialisation and recipe, from the best mean to the worst, and the best ones where a paper prints these."""
     by_start = repetitions(row.finished)
-    parts = {one.start: one.part.name for one in row.cells}
+    parts: dict[Start, dict[str, None]] = {}
+    for one in row.cells:
+        if one.finished:
+            parts.setdefault(Start.of(one.finished), {})[one.part.name] = None
     metric = row.finished[0].metric if row.finished else ""
     ordered = sorted(by_start, key=lambda start: -fmean(by_start[start]))
+    tables_of_start = {start: next((by_part[part] for part in parts[start] if part in by_part), None) for start in ordered}
     for start in ordered:
-        tables, printed = by_part.get(parts[start]), None
+        tables, printed = tables_of_start[start], None
         if tables is not None and not tables.of_best:
-            printed = tables.find(row.key.target, *start, row.key.mode, row.key.size)
+            printed = tables.find(row.key.target, start.encoder, start.origin, start.epoch, row.key.mode, row.key.size)
         yield _line(row.key, parts[start], metric, start, by_start[start], printed)
-    for encoder in dict.fromkeys(encoder for encoder, _, _ in ordered):
-        best = next(start for start in ordered if start[0] == encoder)
-        tables = by_part.get(parts[best])
+    for encoder in dict.fromkeys(start.encoder for start in ordered):
+        best = next(start for start in ordered if start.encoder == encoder)
+        tables = tables_of_start[best]
         if tables is not None and tables.of_best:
             printed = tables.find(row.key.target, encoder, "", 0, row.key.mode, row.key.size)
             yield {**_line(row.key, parts[best], metric, best, by_start[best], printed), "origin": "the best"}
 
 
-def _line(key: Key, part: str, metric: str, start: Start, values: Sequence[float], printed: Number | None) -> dict[str, Any]:
-    encoder, origin, epoch = start
+def _line(
+    key: Key, parts: Iterable[str], metric: str, start: Start, values: Sequence[float], printed: Number | None
+) -> dict[str, Any]:  # fmt: skip
+    encoder, origin, epoch, _ = start
     mean, p = fmean(values), None
     if printed is not None and printed.std is not None and printed.n and min(printed.n, len(values)) > 1:
         p = welch(Summary.of(values), Summary(printed.mean, printed.std, printed.n)).p
     return {
-        "part": part, "target": key.target, "mode": key.mode, "size": "all" if key.size is None else size_text(key.size),
-        "encoder": encoder, "origin": origin if epoch else RANDOM, "epoch": epoch, "metric": metric, "n": len(values),
+        "part": ", ".join(parts), "target": key.target, "mode": key.mode,
+        "size": "all" if key.size is None else size_text(key.size), "encoder": encoder,
+        "origin": origin if epoch else RANDOM, "epoch": epoch, "metric": metric, "n": len(values),
         "mean": mean, "std": stdev(values) if len(values) > 1 else None,
         "printed_table": printed and printed.table, "printed_mean": printed and printed.mean,
         "printed_std": printed and printed.std, "printed_n": printed and printed.n,
@@ -71,13 +77,21 @@ def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int, 
     parts = [f"# {chosen.name}", chosen.about.what + (f" Repeats {chosen.about.paper}." if chosen.about.paper else "")]
     parts += [f"{are(missing, 'cell')} not finished."] if missing else []
     for (target, mode, size), members in blocks.items():
-        parts += [f"## {target}, {mode}, {size} training images", as_markdown([_readable(line) for line in members])]
+        parts += [f"## {target}, {mode}, {size} training images", as_markdown(_readable_lines(members))]
     if any(line["printed_mean"] is not None for line in lines):
         parts.append(
             "p is that of Welch's test against the printed mean and spread, not corrected for the number of comparisons. A "
             "difference may come from the split, since few papers publish theirs, and from all that they do not say."
         )
     return "\n\n".join([*parts, *more]) + "\n"
+
+
+def _readable_lines(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows for people; with their part where initialisations are the same, but for recipe, data or pretraining."""
+    rows = [_readable(line) for line in lines]
+    if len({row["initialisation"] for row in rows}) == len(rows):
+        return rows
+    return [{"part": line["part"], **row} for line, row in zip(lines, rows, strict=True)]
 
 
 def _readable(line: dict[str, Any]) -> dict[str, Any]:
