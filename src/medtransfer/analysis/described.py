@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from medtransfer.records import CellName
 from medtransfer.tracking import StoredRun
 
 EVALUATED = "evaluate"  # param of a fine-tuning: the samples that its metrics are of
@@ -30,6 +31,7 @@ class Described:
         every_epoch: whether the study fine-tunes all checkpoints, so that one that is only scored is missing.
         recipe: params of the fine-tunings, as the store has them, that the protocol is the digest of, each with the value of runs
             that lack it; for messages alone.
+        planned: fine-tunings that the section `study` plans; what is judged is compared with them, not restricted to them.
     """
 
     protocol: str
@@ -39,13 +41,15 @@ class Described:
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
     every_epoch: bool = True
     recipe: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    planned: tuple[CellName, ...] = ()
 
     @property
     def values(self) -> list[Any]:
         """Everything as JSON values."""
         pretraining = [[*series, digest] for series, digest in sorted(self.pretraining.items())]
         names = {field: sorted(names) for field, names in self.names.items()}
-        return [self.protocol, dict(self.data), pretraining, sorted(self.seeded), names, self.every_epoch]
+        planned = sorted(cell.name for cell in self.planned)
+        return [self.protocol, dict(self.data), pretraining, sorted(self.seeded), names, self.every_epoch, planned]
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the digests and fields in which a result differs from the study.

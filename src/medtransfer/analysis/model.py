@@ -330,6 +330,7 @@ class Analysis:
         contrasts: comparisons of selectors.
         evidence: further evidence.
         left: lines on what was left out.
+        plan: lines on what the section `study` plans and is not judged, and the other way round.
         sampling: how intervals are computed.
         warnings: sentences on what weakens all of it.
         eta: factor of the race that pruning is judged for; 0 if it is not judged.
@@ -355,6 +356,7 @@ class Analysis:
     maps: Mapping[str, Mapping[str, FeatureMap]] = field(default_factory=dict)
     similarities: Mapping[str, list[Similarity]] = field(default_factory=dict)
     reference: str | None = None
+    plan: tuple[str, ...] = ()
 
     @property
     def confidence(self) -> float:

@@ -33,6 +33,7 @@ def missing(analysis: Analysis) -> dict[str, list[str]]:
     """Return what the store lacks and what was left out, by heading; empty if nothing."""
     lines = {
         "Not judged": [f"{judged.name}: {judged.reason}" for judged in analysis.judged if judged.reason],
+        "Beside the section study": list(analysis.plan),
         "Missing": [line for judged in analysis.judged for line in judged.pool.missing],
         "Left out or without intervals": list(analysis.left),
     }

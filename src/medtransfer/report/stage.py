@@ -12,6 +12,7 @@ from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.no_results import no_fine_tunings
+from medtransfer.analysis.planned import compare_with_plan
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.similarities import read_similarities
@@ -87,6 +88,7 @@ def _run(
     analysis = replace(
         analyse(pools, left_out, sampling_of(section), searched(setting), eta), starts=starts, learned=read_learning(starts),
         reference=section.reference, maps=read_maps(pools), similarities=read_similarities(pools),
+        plan=compare_with_plan(described.planned, pools) if described else (),
     )  # fmt: skip
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):
