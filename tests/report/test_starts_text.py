@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from medtransfer.analysis.starts import Compared, Start, StartComparison
-from medtransfer.report.starts_text import explain, verdict, verdicts
+from medtransfer.report.starts_text import UNEVEN, explain, verdict, verdicts
 from medtransfer.tasks import TASKS
 
 
@@ -39,6 +39,15 @@ def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> St
 )
 def test_the_best_mean_and_what_is_told_from_it(rows: list[tuple[str, float, bool | None]], said: str) -> None:
     assert verdict(compared(*rows), 0.95) == said
+
+
+def test_starts_of_different_seeds_are_said_to_be() -> None:
+    even = compared(("a", 0.8, True), ("b", 0.7, False))
+    first, second = even.rows
+    more = replace(second, start=replace(second.start, repeats={"": {1: 0.6, 2: 0.8}}))
+    assert verdict(replace(even, rows=(first, more)), 0.95) == f"{verdict(even, 0.95)} {UNEVEN}"
+    single = replace(even, rows=(replace(first, unbeaten=None), replace(more, unbeaten=None)))
+    assert verdict(single, 0.95).endswith(f"a single repetition. {UNEVEN}")
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ class StartComparison:
     constant: float = -math.inf
 
     @property
+    def is_balanced(self) -> bool:
+        """Whether all starts have the same folds and seeds."""
+        return _are_balanced([row.start for row in self.rows])
+
+    @property
     def name(self) -> str:
         """Readable name."""
         size = f", {self.size} images" if self.size else ""
@@ -231,6 +236,9 @@ def _unbeaten(starts: Sequence[Start], confidence: float) -> set[object] | None:
     values = {start.name: start.values for start in starts}
     if min(map(len, values.values())) < 2:
         return None
-    alike = len({tuple((fold, *sorted(seeds)) for fold, seeds in sorted(start.repeats.items())) for start in starts}) == 1
     random = {start.name for start in starts if not start.origin}
-    return set(confidence_set(estimate(values, apart=random, blocked=alike), confidence))
+    return set(confidence_set(estimate(values, apart=random, blocked=_are_balanced(starts)), confidence))
+
+
+def _are_balanced(starts: Sequence[Start]) -> bool:
+    return len({tuple((fold, *sorted(seeds)) for fold, seeds in sorted(start.repeats.items())) for start in starts}) == 1

@@ -11,6 +11,7 @@ from medtransfer.report.format import best_words, epochs, listed, number, percen
 from medtransfer.wording import counted
 
 HEADING = "Initialisations compared"
+UNEVEN = "The starts have different seeds, by which alone their means may differ; the paired gains are over those that both have."
 MOST_VERDICTS = 6  # targets and modes on the terminal
 Row = dict[str, Any]
 
@@ -44,12 +45,13 @@ def verdict(comparison: StartComparison, confidence: float) -> str:
     text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
     if comparison.metric.is_poor(best.mean, comparison.constant):
         text += f", no higher than that of the same label in every pixel, {number(comparison.constant)}"
+    uneven = "" if comparison.is_balanced else f" {UNEVEN}"
     if best.unbeaten is None:
-        return f"{text}; which is the best is not tested, since a start has a single repetition."
+        return f"{text}; which is the best is not tested, since a start has a single repetition.{uneven}"
     maybe, beaten = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))
     parts = [f"may be the best, too: {listed(maybe)}"] if maybe else []
     parts += [f"not the best: {listed(beaten)}"] if beaten else []
-    return f"{'; '.join([text, *parts])} ({percent(confidence)} confidence)."
+    return f"{'; '.join([text, *parts])} ({percent(confidence)} confidence).{uneven}"
 
 
 def verdicts(comparisons: Sequence[StartComparison], confidence: float) -> list[str]:
