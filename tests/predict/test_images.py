@@ -1,5 +1,6 @@
 """Lists of images, and DICOM series made by pydicom, whose voxels are where the standard says."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,14 @@ import pydicom
 import pytest
 from PIL import Image as Pillow
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    BasicTextSRStorage,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    RTStructureSetStorage,
+    generate_uid,
+)
 
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
@@ -132,6 +140,34 @@ def test_a_dicom_file_is_found_by_its_content(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "IM0001", np.zeros((4, 4)))
     assert find_series([path, Path(__file__), tmp_path]) == {"1.2.3": [path]}
     assert [image.is_volume for image in list_images(path)] == [True]
+
+
+def test_a_damaged_slice_is_of_every_series_that_it_may_be_of(tmp_path: Path) -> None:
+    """Else the series that it is of would be read without it."""
+    for name in ("1.2.3", "1.2.4"):
+        paths = [write_slice(tmp_path / "s" / f"{name}-{index}", np.ones((4, 4)), index, series=name) for index in range(3)]
+    broken, whole = paths[-1], paths[-1].read_bytes()
+    for length in (133, 250, 400):
+        broken.write_bytes(whole[:length])
+        found = find_series(sorted((tmp_path / "s").iterdir()))
+        assert [members[-1] for members in found.values()] == [broken, broken] and list(map(len, found.values())) == [4, 3]
+        for image in list_images(tmp_path):
+            with pytest.raises(InputError, match=re.escape(str(broken))):
+                read_pixels(image, ImageRule("percentiles", 1, 99, over="volume", axis=2), 1, None)
+    assert find_series([broken]) == {"": [broken]}
+
+
+def test_objects_without_pixels_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_series(tmp_path / "s", np.ones((2, 4, 4)))
+    for name, kind in (("plan", RTStructureSetStorage), ("report", BasicTextSRStorage), ("DICOMDIR", MediaStorageDirectoryStorage)):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data = FileDataset(name, {}, file_meta=meta, preamble=b"\0" * 128)
+        data.SOPClassUID, data.SeriesInstanceUID = kind, f"1.2.{len(name)}"
+        data.save_as(tmp_path / "s" / name)
+    (image,) = list_images(tmp_path)
+    assert len(image.files) == 2 and "3 files are passed over" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -295,3 +331,61 @@ def test_a_volume_whose_axes_are_turned_is_noticed(
     caplog.clear()
     read_pixels(image, replace(rule, axes=None), 1, None)
     assert not caplog.text
+
+
+def test_axes_that_no_volume_of_the_target_had_are_noticed_where_they_differed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rule = ImageRule("percentiles", 1, 99, over="volume", axis=2, axes="LPS,SLP")
+    for name, signs in (("known", (-1, -1, 1)), ("other", (1, 1, 1))):
+        values = np.random.default_rng(0).integers(0, 99, (5, 6, 7)).astype(np.int16)
+        nib.save(nib.Nifti1Image(values, np.diag([*signs, 1])), tmp_path / f"{name}.nii.gz")
+    known, other = list_images(tmp_path)
+    read_pixels(known, rule, 1, None)
+    assert not caplog.text
+    read_pixels(other, rule, 1, None)
+    assert "other.nii.gz point to RAS, but those of the volumes that the model was trained on to LPS or SLP" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("taken", "of", "count", "refused", "noted"),
+    [
+        ([0], 1, 1, "", False),
+        ([0], 1, 5, "expected 1 channel in .*, as the model's target has, but got 5, which may be frames", False),
+        ([0, 2], 4, 4, "", False),
+        ([0, 2], 4, 5, "expected 4 channels in .*, but got 5", False),
+        ([0, 2], 4, 3, "expected 4 channels in .*, but got 3", False),
+        ([0, 1], 4, 2, "", False),  # the others were left out of the file before
+        ([0, 2], 4, 2, "expected at least 3 channels in .*, but got 2", False),
+        ([0], None, 5, "", True),  # of a model of an earlier version
+        ([0], None, 1, "", False),
+    ],
+)
+def test_a_volume_of_other_channels_than_the_target_had_is_refused(
+    taken: list[int], of: int | None, count: int, refused: str, noted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.random.default_rng(0).integers(0, 99, (5, 6, 7, count)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.diag([-1, -1, 1, 1])), tmp_path / "case.nii.gz")
+    (image,) = list_images(tmp_path)
+    rule = ImageRule("percentiles", 0, 100, over="volume", axis=2, channels=taken, of_channels=of)
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            read_pixels(image, rule, len(taken), None)
+        return
+    slices = read_pixels(image, rule, len(taken), None).slices
+    span = [(values[..., channel].min(), values[..., channel].max()) for channel in taken]
+    expected = [(values[..., c].T - low) / (high - low) * 255 for c, (low, high) in zip(taken, span, strict=True)]
+    assert np.abs(slices - np.stack(expected, axis=-1)).max() <= 1
+    assert ("of the 5 channels of" in caplog.text and "numbers 0 are taken" in caplog.text) == noted
+
+
+def test_a_dicom_file_that_ends_anywhere_is_named(tmp_path: Path) -> None:
+    """In its header it loses what a volume needs, one thing after the other."""
+    first, last = write_series(tmp_path / "s", np.ones((2, 4, 4)))
+    whole = last.read_bytes()
+    for length in range(140, len(whole), 11):
+        last.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=re.escape(str(tmp_path / "s"))):
+            read_series([first, last])
+    last.write_bytes(whole)
+    assert read_series([first, last])[0].shape == (4, 4, 2, 1)

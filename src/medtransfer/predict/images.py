@@ -200,11 +200,11 @@ def read_pixels(
 
         return Pixels(read_image(image.path, channels, scaling, conversions)[None], None)
     volume = open_volume(image, rule)
-    if rule.axes and volume.geometry.axes not in (UNKNOWN, rule.axes):
+    if rule.axes and volume.geometry.axes not in (UNKNOWN, *rule.axes.split(",")):
         log.warning(
             "predict: the axes of %s point to %s, but those of the volumes that the model was trained on to %s: its slices are "
             "predicted as they are stored, and may be turned or of another plane; store it with these axes", image.path,
-            volume.geometry.axes, rule.axes,
+            volume.geometry.axes, rule.axes.replace(",", " or "),
         )  # fmt: skip
     if channels == 1 and volume.values.shape[-1] != 1 and image.path.name.lower().endswith(ENDINGS):
         raise InputError(

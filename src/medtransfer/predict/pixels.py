@@ -1,5 +1,6 @@
 """Raw intensities of an array or a volume as stored uint8 pixels, by the image rule of a model."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from PIL import Image
 from medtransfer.data.intensities import IntensityRule, Limits, require_finite, to_uint8
 from medtransfer.errors import InputError
 from medtransfer.records import ImageRule, ModelInfo
+
+log = logging.getLogger("medtransfer")
 
 
 def rule_of(info: ModelInfo) -> ImageRule:
@@ -60,11 +63,29 @@ def take_channels(values: np.ndarray, rule: ImageRule, source: str) -> np.ndarra
 
 
 def require_channels(count: int, rule: ImageRule, source: str) -> None:
-    """Raise InputError unless images of this number of channels have those that the model's target took."""
-    if (count in (1, 3)) if rule.channels is None else count > max(rule.channels):
-        return
-    named = f"at least {max(rule.channels) + 1} channels" if rule.channels else "1 or 3 channels"
-    raise InputError(f"expected {named} in {source}, as the model's target has, but got {count}; give such images")
+    """Raise InputError unless images of this number of channels have those that the model's target took.
+
+    An image whose only channels are the first ones, which are taken, is one of which the others were left out before. Of a model
+    that does not know how many its volumes had, further channels are logged.
+    """
+    if rule.channels is None:
+        wanted = "1 or 3 channels" if count not in (1, 3) else ""
+    elif count <= max(rule.channels):
+        wanted = f"at least {max(rule.channels) + 1} channels"
+    elif rule.of_channels not in (None, count) and rule.channels != list(range(count)):
+        wanted = f"{rule.of_channels} channel{'s' * (rule.of_channels != 1)}"
+    else:
+        wanted = ""
+        if rule.of_channels is None and count > max(rule.channels) + 1:
+            taken = ", ".join(map(str, rule.channels))
+            log.warning(
+                "predict: of the %d channels of %s those with the numbers %s are taken, counted from 0", count, source, taken
+            )
+    if wanted:
+        raise InputError(
+            f"expected {wanted} in {source}, as the model's target has, but got {count}, which may be frames or sequences; give "
+            "such images"
+        )
 
 
 def scale(values: np.ndarray, rule: ImageRule, source: str, limits: Sequence[Limits] | None = None) -> np.ndarray:

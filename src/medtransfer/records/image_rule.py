@@ -27,8 +27,9 @@ class ImageRule:
         channels: numbers of the channels of a volume that are taken; None for all.
         axis: axis of a volume that slices are cut along; None for that of the largest spacing.
         keep_aspect: whether pictures are padded to the stored size; otherwise they are squeezed.
-        axes: where the axes of all volumes point to, such as LPS for left, posterior, superior; None where that is unknown, or
-            where they differ.
+        axes: where the axes of the volumes point to, such as LPS for left, posterior, superior, or `LPS,RAS` where they differ;
+            None where that is unknown.
+        of_channels: number of channels of the volumes, of which `channels` are taken; None where that is unknown.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class ImageRule:
     axis: int | None = None
     keep_aspect: bool = False
     axes: str | None = None
+    of_channels: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown kind, and for one that lacks what it needs."""
@@ -56,8 +58,10 @@ class ImageRule:
             raise ValueError("`over` group needs `group`, a regular expression")
         if self.axis not in (None, *AXES):
             raise ValueError("`axis` must be 0, 1, 2 or null")
-        if self.axes is not None and not (isinstance(self.axes, str) and re.fullmatch("[LRAPSI]{3}", self.axes)):
-            raise ValueError("`axes` must be three letters such as LPS, or null")
+        if self.axes is not None and not (isinstance(self.axes, str) and re.fullmatch("[LRAPSI]{3}(,[LRAPSI]{3})*", self.axes)):
+            raise ValueError("`axes` must be three letters such as LPS, several of them such as LPS,RAS, or null")
+        if self.of_channels is not None and not (type(self.of_channels) is int and self.of_channels > max(self.channels or [0])):
+            raise ValueError("`of_channels` must be a number above all of `channels`, or null")
 
 
 def _is_below(low: Any, high: Any) -> bool:

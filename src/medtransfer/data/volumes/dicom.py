@@ -16,6 +16,7 @@ UNEVEN = 0.01  # share of the spacing by which the distance of two slices may di
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes: of segments, of labels
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and posterior, NIfTI to the right and anterior
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in all files of a volume
+VALUES = {"PixelSpacing": 2, "ImagerPixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # by tag; else one
 
 
 def is_dicom(path: Path) -> bool:
@@ -34,20 +35,30 @@ def is_segmentation(path: Path) -> bool:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether a file is DICOM, and no segmentation; raise InputError if it is damaged."""
-    return is_dicom(path) and not is_segmentation(path)
+    """Return whether a file is DICOM with an image, and no segmentation; raise InputError if it is damaged."""
+    return is_dicom(path) and not _is_no_image(read_header(path))
 
 
 def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """Return the DICOM files among paths by their series, in the order of first appearance.
 
-    Other files, and segmentations, are left out.
+    Other files, segmentations, and objects without pixels, such as reports and structure sets, are left out. A damaged file may be
+    of any series: it is in each, so that the reading of them names it, and no series is read without it.
     """
     series: dict[str, list[Path]] = defaultdict(list)
-    for path in paths:
-        if is_dicom(path) and (header := read_header(path)).get("SOPClassUID") not in SEGMENTATIONS:
+    damaged = []
+    for path in filter(is_dicom, paths):
+        try:
+            header = read_header(path)
+            if _is_no_image(header):
+                continue
+            _require_size(header, path)
             series[str(header.get("SeriesInstanceUID", ""))].append(path)
-    return dict(series)
+        except InputError:
+            damaged.append(path)
+    if damaged and not series:
+        return {"": damaged}
+    return {name: [*members, *damaged] for name, members in series.items()}
 
 
 def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
@@ -81,9 +92,6 @@ def series_files(folder: Path) -> list[Path]:
     """Return the files of the only series in a folder, sorted by name; raise InputError if there are several, or none."""
     series = find_series(sorted(path for path in folder.iterdir() if path.is_file()))
     if len(series) != 1:
-        for path in (path for files in series.values() for path in files):
-            if "Rows" not in read_header(path):  # its end is missing, and perhaps that of the series' name
-                raise InputError(f"expected a DICOM image in {path}, but it cannot be read (it has no size); replace it")
         examples = ", ".join(files[0].name for files in series.values())
         raise InputError(
             f"expected one DICOM series in {folder}, but there are {len(series)}{f' (of {examples})' * bool(series)}; give each a "
@@ -101,12 +109,13 @@ def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
     places = _places(headers, paths)
     order = list(np.argsort(places))
     step = _step([places[index] for index in order], [paths[index] for index in order])
-    first, folder = headers[order[0]], paths[order[0]]
-    affine = _affine(first, step)
-    spacing = _pixel_spacing(first)
-    thickness = step or float(first.get("SliceThickness") or 1.0)
+    header, first = headers[order[0]], paths[order[0]]
+    affine = _affine(header, first, step)
+    spacing = _pixel_spacing(header, first)
+    thickness = step or _number(header, "SliceThickness", first, 1.0)
+    width, height = int(header.Columns), int(header.Rows)
     geometry = Geometry(
-        folder if len(paths) == 1 else folder.parent, (int(first.Columns), int(first.Rows), len(paths)), 1,
+        first if len(paths) == 1 else first.parent, (width, height, len(paths)), 1,
         (spacing[1], spacing[0], thickness) if spacing else None, {} if affine is None else {"dicom": affine},
     )  # fmt: skip
     return [paths[index] for index in order], geometry
@@ -123,8 +132,45 @@ def read_header(path: Path) -> Any:
         raise InputError(f"expected a DICOM file in {path}, but it cannot be read ({in_one_line(error)}); replace it") from None
 
 
+def _numbers(header: Any, name: str, path: Path) -> list[float]:
+    """Return the numbers of a tag; none where a header lacks it.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        numbers = [float(number) for number in np.atleast_1d([] if header.get(name) is None else header.get(name))]
+    except Exception as error:  # pydicom converts a value when it is asked for, and raises nearly any exception for a damaged one
+        raise InputError(
+            f"expected numbers as {name} in {path}, but got another value ({in_one_line(error)}); replace the file"
+        ) from None
+    if len(numbers) not in (0, VALUES.get(name, 1)):
+        raise InputError(f"expected {VALUES.get(name, 1)} numbers as {name} in {path}, but got {numbers}; replace the file")
+    return numbers
+
+
+def _number(header: Any, name: str, path: Path, default: float) -> float:
+    """Return the number of a tag, or a default where a header lacks it, or has 0."""
+    numbers = _numbers(header, name, path)
+    return (numbers[0] if numbers else 0) or default
+
+
+def _is_no_image(header: Any) -> bool:
+    """Return whether an object is a segmentation, or whole without pixels by its SOP class, as a report or a structure set is."""
+    kind = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID")
+    name = getattr(kind, "name", "")  # that of an unknown class is its number
+    without = "Rows" not in header and name not in ("", str(kind)) and "Image Storage" not in name
+    return without or header.get("SOPClassUID") in SEGMENTATIONS
+
+
+def _require_size(header: Any, path: Path) -> None:
+    if not (_number(header, "Rows", path, 0) and _number(header, "Columns", path, 0)):
+        raise InputError(f"expected a DICOM image in {path}, but it cannot be read (it has no size); replace it")
+
+
 def _check_single(header: Any, path: Path) -> None:
-    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
+    _require_size(header, path)
+    frames, samples = (int(_number(header, name, path, 1)) for name in ("NumberOfFrames", "SamplesPerPixel"))
     if frames > 1 or samples > 1:
         kind = f"{frames} frames" if frames > 1 else f"{samples} colours"
         raise InputError(f"expected one grey frame in {path}, but it has {kind}; convert it to NIfTI or to pictures")
@@ -133,7 +179,7 @@ def _check_single(header: Any, path: Path) -> None:
 def _check_alike(headers: Sequence[Any], paths: Sequence[Path]) -> None:
     for name in SAME:
         for header, path in zip(headers, paths, strict=True):
-            values = [[float(number) for number in np.atleast_1d(item.get(name, []))] for item in (headers[0], header)]
+            values = [_numbers(headers[0], name, paths[0]), _numbers(header, name, path)]
             if len(values[0]) != len(values[1]) or not np.allclose(values[0], values[1], atol=1e-3):
                 raise InputError(
                     f"expected one {name} in all files of a series, but {paths[0]} has {values[0]} and {path} {values[1]}; move "
@@ -146,12 +192,12 @@ def _places(headers: Sequence[Any], paths: Sequence[Path]) -> list[float]:
     if len(headers) == 1:
         return [0.0]
     for header, path in zip(headers, paths, strict=True):
-        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
+        if not all(_numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient")):
             raise InputError(
                 f"expected the position and orientation of every slice in its header, but {path} lacks them; name single files"
             )
-    normal = np.cross(*np.reshape([float(number) for number in headers[0].ImageOrientationPatient], (2, 3)))
-    return [float(normal @ [float(number) for number in header.ImagePositionPatient]) for header in headers]
+    normal = np.cross(*np.reshape(_numbers(headers[0], "ImageOrientationPatient", paths[0]), (2, 3)))
+    return [float(normal @ _numbers(header, "ImagePositionPatient", path)) for header, path in zip(headers, paths, strict=True)]
 
 
 def _step(places: Sequence[float], paths: Sequence[Path]) -> float | None:
@@ -178,28 +224,29 @@ def _step(places: Sequence[float], paths: Sequence[Path]) -> float | None:
     return float(steps.mean())
 
 
-def _pixel_spacing(header: Any) -> tuple[float, float] | None:
+def _pixel_spacing(header: Any, path: Path) -> tuple[float, float] | None:
     """Return the height and width of a pixel, mm: of the patient, or of the detector of a radiograph."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        if numbers := header.get(name):
-            return float(numbers[0]), float(numbers[1])
+        if numbers := _numbers(header, name, path):
+            return numbers[0], numbers[1]
     return None
 
 
-def _affine(header: Any, step: float | None) -> np.ndarray | None:
+def _affine(header: Any, path: Path, step: float | None) -> np.ndarray | None:
     """Return the affine from (column, row, slice) to the patient, mm to the right, anterior and superior.
 
     Source: DICOM PS3.3, C.7.6.2.1.1, equation C.7.6.2.1-1.
     """
-    spacing = header.get("PixelSpacing")
-    if spacing is None or "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
+    names = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+    spacing, position, orientation = (_numbers(header, name, path) for name in names)
+    if not (spacing and position and orientation):
         return None
-    along_columns, along_rows = np.reshape([float(number) for number in header.ImageOrientationPatient], (2, 3))
+    along_columns, along_rows = np.reshape(orientation, (2, 3))
     affine = np.eye(4)
-    affine[:3, 0] = along_columns * float(spacing[1])
-    affine[:3, 1] = along_rows * float(spacing[0])
-    affine[:3, 2] = np.cross(along_columns, along_rows) * (step or float(header.get("SliceThickness") or 1.0))
-    affine[:3, 3] = [float(number) for number in header.ImagePositionPatient]
+    affine[:3, 0] = along_columns * spacing[1]
+    affine[:3, 1] = along_rows * spacing[0]
+    affine[:3, 2] = np.cross(along_columns, along_rows) * (step or _number(header, "SliceThickness", path, 1.0))
+    affine[:3, 3] = position
     return TO_RAS @ affine
 
 
@@ -215,7 +262,7 @@ def _read_pixels(path: Path) -> np.ndarray:
             f"expected pixels in {path}, but they cannot be read ({in_one_line(error)}); replace the file, or convert it to "
             "uncompressed DICOM"
         ) from None
-    slope, intercept = float(data.get("RescaleSlope") or 1), float(data.get("RescaleIntercept") or 0)
+    slope, intercept = _number(data, "RescaleSlope", path, 1.0), _number(data, "RescaleIntercept", path, 0.0)
     if (slope, intercept) != (1, 0):
         values = values * slope + intercept
     if data.get("PhotometricInterpretation") == "MONOCHROME1":

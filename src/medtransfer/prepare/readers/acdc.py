@@ -40,7 +40,7 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
-from medtransfer.prepare.readers.volume_axes import common_axes, compare_axes
+from medtransfer.prepare.readers.volume_axes import axes_of, compare_axes
 from medtransfer.records import ImageRule, require_file
 
 CITATION = (
@@ -82,7 +82,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
 
 def _axes(items: Sequence[Item]) -> str | None:
-    return common_axes(read_geometry(item.files[0]) for item in items)
+    return axes_of(read_geometry(item.files[0]) for item in items)
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:

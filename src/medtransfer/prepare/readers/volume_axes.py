@@ -28,7 +28,7 @@ def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
     return (f"the axes of the volumes differ: {kinds}; masks are turned onto their images, and images are kept as stored",)
 
 
-def common_axes(geometries: Iterable[Geometry]) -> str | None:
-    """Return where the axes of all volumes point to; None where one does not say it, or where they differ."""
+def axes_of(geometries: Iterable[Geometry]) -> str | None:
+    """Return where the axes of volumes point to, such as `LPS`, or `LPS,RAS` where they differ; None where one does not say it."""
     axes = {geometry.axes for geometry in geometries}
-    return next(iter(axes)) if len(axes) == 1 and UNKNOWN not in axes else None
+    return ",".join(sorted(axes)) if axes and UNKNOWN not in axes else None

@@ -41,7 +41,7 @@ from medtransfer.prepare.readers.contract import (
     such_as_group,
     whole_picture,
 )
-from medtransfer.prepare.readers.volume_axes import common_axes, compare_axes
+from medtransfer.prepare.readers.volume_axes import axes_of, compare_axes
 from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.records.base import MOST_CHANNELS
@@ -142,7 +142,7 @@ def scan_cases(
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
         image_rule=lambda: scaling.image_rule(
             group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"],
-            axes=common_axes(geometry[0] for geometry in geometries),
+            axes=axes_of(geometry[0] for geometry in geometries), of_channels=sum(part.channels for part in geometries[0]),
         ),
     )  # fmt: skip
 
