@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation
+from PIL import Image as Picture
 
 from medtransfer.data.volumes import acquisition_axis, cut, load_volume, read_geometry, stack, turn_onto
 from medtransfer.errors import InputError
@@ -82,6 +83,18 @@ def test_a_mask_elsewhere_is_refused_with_both_files(values: np.ndarray, affine:
     with pytest.raises(InputError) as error:
         match_axes(image, mask)
     assert all(part in str(error.value) for part in (str(image), str(mask), message)), error.value
+
+
+def test_stacks_without_a_place_are_compared_by_their_size(tmp_path: Path) -> None:
+    image, mask = tmp_path / "image.tif", tmp_path / "mask.tif"
+    for path, pages in ((image, 4), (mask, 3)):
+        first, *others = [Picture.fromarray(np.full((5, 7), page, np.uint8)) for page in range(pages)]
+        first.save(path, save_all=True, append_images=others)
+    with pytest.raises(InputError) as refused:
+        match_axes(image, mask)
+    assert str(refused.value) == (
+        f"expected a mask on the voxels of {image} (7x5x4), but {mask} has other voxels (7x5x3); replace the file that is wrong"
+    )
 
 
 def test_a_header_without_a_code_says_nothing(tmp_path: Path) -> None:

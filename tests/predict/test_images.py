@@ -376,7 +376,7 @@ def test_a_volume_of_other_channels_than_the_target_had_is_refused(
     span = [(values[..., channel].min(), values[..., channel].max()) for channel in taken]
     expected = [(values[..., c].T - low) / (high - low) * 255 for c, (low, high) in zip(taken, span, strict=True)]
     assert np.abs(slices - np.stack(expected, axis=-1)).max() <= 1
-    assert ("of the 5 channels of" in caplog.text and "numbers 0 are taken" in caplog.text) == noted
+    assert ("of the 5 channels of" in caplog.text and "only channel 0, counted from 0" in caplog.text) == noted
 
 
 def test_a_dicom_file_that_ends_anywhere_is_named(tmp_path: Path) -> None:

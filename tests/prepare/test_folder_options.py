@@ -1,6 +1,7 @@
 """Folder reader: layouts, several masks per picture, values of masks, and shared scales."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,24 @@ def test_lossy_masks_of_other_values_are_not_split(values: list[int]) -> None:
     raw = RawMask(np.array([values], np.uint8), "labels", lossy=True)
     with pytest.raises(InputError, match="its compression changes values, so split them with the option `threshold: 128`"):
         read_rule(None, ["disc"], None).number(raw, Path("disc.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "from_command", "remedy"),
+    [
+        (["disc"], False, "save whole numbers, which alone can be the option `labels`, or split them with `threshold`"),
+        (["disc"], True, "save whole numbers, which alone can be --labels, or split them with --mask-threshold"),
+        (["disc", "cup"], False, "save whole numbers, which alone can be the option `labels`"),
+    ],
+)
+def test_values_that_labels_cannot_name_are_not_proposed_as_such(classes: list[str], from_command: bool, remedy: str) -> None:
+    labels = None if len(classes) == 1 else {0: "background", 1: "disc", 2: "cup"}
+    rule = replace(read_rule(labels, classes, None), from_command=from_command)
+    with pytest.raises(InputError) as refused:
+        rule.number(RawMask(np.array([[0, 0.7]]), "labels", lossy=False), Path("disc.nii.gz"))
+    assert str(refused.value).endswith(f"; {remedy}")
+    with pytest.raises(InputError, match=r"map raw values, whole numbers, to one of .*, but got \{0: 'background', 0.7: 'disc'\}"):
+        read_rule({0: "background", 0.7: "disc"}, classes, None)
 
 
 def test_values_between_need_a_threshold(tmp_path: Path) -> None:

@@ -131,6 +131,29 @@ def test_nothing_is_looked_up_in_a_lost_store(wire: Wire, caplog: pytest.LogCapt
     assert "work continues without it" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("named", "remedy"),
+    [
+        (True, "; start or mend it, or unset MLFLOW_TRACKING_URI"),
+        (False, "; mend it, or the permissions of its folder, or set MLFLOW_TRACKING_URI to a store elsewhere"),
+    ],
+)
+def test_what_to_do_about_a_store_depends_on_who_named_it(
+    named: bool, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    (folder / "mlflow.db").mkdir(parents=True)
+    monkeypatch.setattr(store, "_reached", {})
+    monkeypatch.setattr(store, "workspace", lambda: folder)
+    if named:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+    else:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(InputError, match="expected a tracking store at sqlite:.*mlflow.db, but it does not answer") as refused:
+        tracking.connect()
+    assert str(refused.value).endswith(remedy)
+
+
 def test_a_store_that_never_answered_is_no_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_reached", {})
     wire = Wire(monkeypatch)

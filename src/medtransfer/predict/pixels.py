@@ -77,10 +77,8 @@ def require_channels(count: int, rule: ImageRule, source: str) -> None:
     else:
         wanted = ""
         if rule.of_channels is None and count > max(rule.channels) + 1:
-            taken = ", ".join(map(str, rule.channels))
-            log.warning(
-                "predict: of the %d channels of %s those with the numbers %s are taken, counted from 0", count, source, taken
-            )
+            taken = f"channel{'s' * (len(rule.channels) > 1)} {', '.join(map(str, rule.channels))}"
+            log.warning("predict: of the %d channels of %s only %s, counted from 0, will be looked at", count, source, taken)
     if wanted:
         raise InputError(
             f"expected {wanted} in {source}, as the model's target has, but got {count}, which may be frames or sequences; give "

@@ -98,6 +98,8 @@ class MaskRule:
             if self.table is None:
                 split = ", or split them with " + ("--mask-threshold" if self.from_command else "`threshold`")
             remedy = f"define them with {option}{self._such_as([*values, *sorted(self.ignored)])}{split}"
+            if not are_whole(values):
+                remedy = f"save whole numbers, which alone can be {option}{split}"
             if raw.lossy and split:
                 threshold = f"--mask-threshold {MIDDLE}" if self.from_command else f"the option `threshold: {MIDDLE}`"
                 remedy = f"its compression changes values, so split them with {threshold}, or save it as PNG"
@@ -134,6 +136,11 @@ def distinct(values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(values.ravel())) if values.dtype == np.uint8 else np.unique(values)
 
 
+def are_whole(values: Iterable[float]) -> bool:
+    """Return whether all values are whole numbers, as keys of the option `labels` must be."""
+    return all(float(value).is_integer() for value in values)
+
+
 def describe_values(values: Sequence[float]) -> str:
     """Say which values the one mask has that was looked at."""
     shown = ", ".join(f"{value:g}" for value in values[:MOST_SHOWN]) + (", …" if len(values) > MOST_SHOWN else "")
@@ -141,7 +148,7 @@ def describe_values(values: Sequence[float]) -> str:
 
 
 def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int, str], from_command: bool = False) -> str:
-    """Return an example of the option `labels`, with a comma before it; nothing where there are too many values to be labels.
+    """Return an example of the option `labels`, with a comma before it; nothing where the values are too many, or no whole numbers.
 
     Args:
         values: raw values of a mask.
@@ -149,7 +156,7 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
         known: names of the values that have one.
         from_command: whether it is an option of the command line, not one of a reader.
     """
-    if not classes or len(values) > MOST_SHOWN:
+    if not classes or len(values) > MOST_SHOWN or not are_whole(values):
         return ""
     names: dict[float, str] = {0: "background"}
     names.update(known.items())
@@ -200,7 +207,7 @@ def read_rule(
     except (AttributeError, KeyError, TypeError):
         known = ", ".join(numbers)
         got = "it is not set" if labels is None else f"got {labels!r}"
-        raise InputError(f"expected the option labels to map raw values to one of {known}, but {got}") from None
+        raise InputError(f"expected the option labels to map raw values, whole numbers, to one of {known}, but {got}") from None
     ignored = frozenset(value for value, number in table.items() if number == IGNORE)
     named = {value: number for value, number in table.items() if number != IGNORE}
     if threshold is not None and (type(threshold) not in (int, float) or not np.isfinite(threshold) or named or len(classes) > 1):

@@ -202,7 +202,10 @@ def read_mask(path: Path, grey_palette: bool = False) -> RawMask:
         _refuse_lab(picture, path)
         pixels = np.asarray(picture.convert("RGB"))
     if not (pixels == pixels[..., :1]).all():
-        raise InputError(f"expected a mask with one value per pixel in {path}, but its colour channels differ; save it as grey")
+        raise InputError(
+            f"expected a mask with one value per pixel in {path}, but its colour channels differ; "
+            "save the number of each pixel's class as its grey value"
+        )
     return RawMask(pixels[..., 0], "labels", lossy)
 
 

@@ -56,9 +56,11 @@ def connect() -> "MlflowClient":
     except Exception as error:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
             raise store_lost(shown(uri), error) from None
+        remedy = "start or mend it, or unset MLFLOW_TRACKING_URI"
+        if not os.environ.get("MLFLOW_TRACKING_URI"):
+            remedy = "mend it, or the permissions of its folder, or set MLFLOW_TRACKING_URI to a store elsewhere"
         raise InputError(
-            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(error)}); start or mend it, or "
-            "unset MLFLOW_TRACKING_URI"
+            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(error)}); {remedy}"
         ) from None
     _reached[uri] = client
     return client

@@ -109,10 +109,14 @@ def turn_onto(image: Geometry, mask: Geometry) -> np.ndarray:
     for affine, other in pairs:
         turn = _turn(affine, image.shape, other, mask.shape)
         if turn is None:
+            placed = image.affine is not None and mask.affine is not None
+            own, others = (
+                _describe(place, one.shape) if placed else _describe_size(one) for one, place in ((image, affine), (mask, other))
+            )
+            copied = ", or if they do show the same voxels, copy the affine of the image to the mask" if placed else ""
             raise InputError(
-                f"expected a mask on the voxels of {image.path} ({_describe(affine, image.shape)}), but {mask.path} has other "
-                f"voxels ({_describe(other, mask.shape)}); replace the file that is wrong, or if they do show the same voxels, "
-                "copy the affine of the image to the mask"
+                f"expected a mask on the voxels of {image.path} ({own}), but {mask.path} has other voxels ({others}); replace the "
+                f"file that is wrong{copied}"
             )
         turns.append(turn)
     if not np.array_equal(turns[0], turns[-1]):
@@ -175,6 +179,11 @@ def _describe(affine: np.ndarray, shape: tuple[int, ...]) -> str:
     spacing = nib.affines.voxel_sizes(affine)  # type: ignore[attr-defined]
     axes, origin = "".join(nib.aff2axcodes(affine)), ", ".join(f"{length:z.1f}" for length in affine[:3, 3])  # type: ignore[attr-defined]
     return f"{format_lengths(shape)} of {format_lengths(spacing)} mm, axes {axes}, origin {origin}"
+
+
+def _describe_size(volume: Geometry) -> str:
+    spacing = f" of {format_lengths(volume.spacing)} mm" if volume.spacing else ""
+    return f"{format_lengths(volume.shape)}{spacing}"
 
 
 def format_lengths(lengths: Sequence[float] | np.ndarray) -> str:
