@@ -198,6 +198,30 @@ def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
     assert len(counted) == 9 and contents(tmp_path / "out") == expected
 
 
+def test_a_corrected_mask_stays_and_is_named(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model()
+    predict([model], pictures)
+    mask = tmp_path / "out/masks/1.png"
+    Pillow.fromarray(1 - np.asarray(Pillow.open(mask))).save(mask)
+    corrected = mask.read_bytes()
+    assert "(4 were finished)" in predict([model], pictures) and mask.read_bytes() == corrected
+    said = f"1 file is changed since the prediction, such as {mask}: it stays, and the tables are of what was predicted"
+    assert said in caplog.text
+
+
+def test_the_number_of_channels_of_a_target_makes_no_prediction_anew(
+    pictures: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    model = make_model()
+    predict([model], pictures)
+    record = json.loads((model / "model.json").read_text())
+    record["image_rule"]["of_channels"] = 1
+    (model / "model.json").write_text(json.dumps(record))
+    assert "(4 were finished)" in predict([model], pictures)
+
+
 def test_finished_images_and_wrong_masks_load_nothing_heavy(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
 ) -> None:  # fmt: skip

@@ -7,6 +7,7 @@ from medtransfer.metrics.comparison import ClusterMean
 from medtransfer.report import evidence_text
 
 FEW = ClusterMean(0.4, None, 0, 2, ())
+WITHIN = "Within a configuration, without epoch 0, the metric has a mean rank correlation"
 
 
 def analysis(evidence: Evidence) -> Analysis:
@@ -18,18 +19,18 @@ def analysis(evidence: Evidence) -> Analysis:
     [
         (
             Evidence(association=Association(FEW, ClusterMean(0.85, None, 0, 2, ()), ClusterMean(-0.125, None, 0, 2, ()), 2, 2)),
-            "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.85 with the epoch "
+            f"{WITHIN} of +0.40 with robustness and of +0.85 with the epoch "
             "alone; the partial correlation with robustness, given the epoch, is −0.125.",
         ),
         (
             Evidence(association=Association(FEW, FEW, FEW, 4, 1)),
-            "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.40 with the epoch "
+            f"{WITHIN} of +0.40 with robustness and of +0.40 with the epoch "
             "alone; the partial correlation with robustness, given the epoch, is +0.400, in the 1 of 4 configurations that have "
             "one.",
         ),
         (
             Evidence(association=Association(FEW, FEW, None, 4, 0)),
-            "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.40 with the epoch "
+            f"{WITHIN} of +0.40 with robustness and of +0.40 with the epoch "
             "alone; robustness or the metric has exactly the epochs’ order or its reverse: nothing is left given the epoch.",
         ),
         (

@@ -54,6 +54,14 @@ def reopen(job: Job, image: Image, files: Iterable[str], digests: Mapping[str, s
     return named
 
 
+def find_changed(job: Job, predictions: Iterable[Prediction]) -> list[Path]:
+    """Return the masks and labels of finished predictions that someone changed since; in the tables they are as predicted."""
+    return [
+        job.out / name for done in predictions for name in done.digests
+        if name in done.outputs.values() and file_sha256(job.out / name) not in done.digests[name]
+    ]  # fmt: skip
+
+
 def remove_files(job: Job, image: Image, earlier: Set[str], written: Collection[str]) -> None:
     """Remove the earlier files of an image that its new prediction did not write, and folders that are empty then."""
     for name in _ours(earlier - set(written)):

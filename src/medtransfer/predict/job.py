@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from medtransfer.config import Predict
 from medtransfer.data.intensities import Limits
@@ -13,7 +14,7 @@ from medtransfer.predict.images import Image, Pixels
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.plan import Plan
 from medtransfer.prepare.mask_values import MaskRule
-from medtransfer.records import ModelInfo, Prediction
+from medtransfer.records import ImageRule, ModelInfo, Prediction
 
 FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabilities", "labels": "labels"}  # by kind of file
 REVISION = 3  # of what is written for the same image, models and options; files of an older one are written again
@@ -70,7 +71,7 @@ class Job:
         mask = file_sha256(self.masks[image.name]) if self.masks else None
         return digest([
             REVISION, [file_sha256(file) for file in image.files], [info.weights for info in self.infos],
-            [asdict(rule_of(info)) for info in self.infos], [limits[image.name] for limits in self.limits],
+            [_what_makes_pixels(rule_of(info)) for info in self.infos], [limits[image.name] for limits in self.limits],
             asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
                 self.section.labels.items(), key=str
             ), *([self.regions] if mask and self.regions else []),
@@ -104,3 +105,8 @@ class Job:
             return None
         files = [self.out / path for path in done.outputs.values()] + ([self.counts(image)] if self.masks else [])
         return done if done.key == key and all(file.is_file() for file in files) else None
+
+
+def _what_makes_pixels(rule: ImageRule) -> dict[str, Any]:
+    """Return the fields of a rule, without the one that some models lack, by which images are refused alone."""
+    return {name: value for name, value in asdict(rule).items() if name != "of_channels"}

@@ -13,7 +13,7 @@ from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.predict import labels
 from medtransfer.predict.channel_files import list_cases
-from medtransfer.predict.earlier import other_tables, own_tables
+from medtransfer.predict.earlier import find_changed, other_tables, own_tables
 from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, list_images, shared_limits, why_no_picture
 from medtransfer.predict.job import Job
@@ -129,6 +129,11 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     """
     keys = {image.name: job.key(image) for image in track(images, "predict: look up", len(images), "images")}
     finished = {} if force else {image.name: known for image in images if (known := job.finished(image, keys[image.name]))}
+    if changed := find_changed(job, finished.values()):
+        log.warning(
+            "predict: %s changed since the prediction, such as %s: it stays, and the tables are of what was predicted",
+            are(len(changed), "file"), changed[0],
+        )  # fmt: skip
     if len(finished) == len(images):
         for table in other_tables(job):
             table.unlink(missing_ok=True)

@@ -26,8 +26,8 @@ def sentences(analysis: Analysis) -> list[str]:
 def _association(association: Association, analysis: Analysis) -> str:
     robustness, epoch = association.robustness.value, association.epoch.value
     text = (
-        f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with "
-        f"robustness and of {signed(epoch, 2)} with the epoch alone"
+        f"Within a configuration, without epoch 0, the {analysis.metric_label} has a mean rank correlation of "
+        f"{signed(robustness, 2)} with robustness and of {signed(epoch, 2)} with the epoch alone"
     )
     if association.given_epoch is None:
         return (
