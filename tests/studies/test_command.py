@@ -20,6 +20,13 @@ def test_without_a_name_the_studies_are_listed(workplace: Path) -> None:
     assert listed == call("--list") and "| hidy-small " in listed and listed.endswith("Next: medtransfer study NAME --plan\n")
 
 
+@pytest.mark.parametrize("words", [("--write", "x.yaml"), ("--plan",), ("--set", "grid.workers=2"), ("--available",)])
+def test_what_is_for_one_study_needs_its_name(words: tuple[str, ...], workplace: Path) -> None:
+    with pytest.raises(InputError, match=f"expected the NAME of a study, or its file, beside {words[0]}, but got none"):
+        call(*words)
+    assert not Path("x.yaml").exists() and call("--list", *words) == call()
+
+
 def test_a_name_may_be_an_option_as_mlflow_passes_it(workplace: Path) -> None:
     assert call("--name", "hidy-small", "--plan") == call("hidy-small", "--plan")
 
