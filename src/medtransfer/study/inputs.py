@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import prepare_command
@@ -47,27 +47,32 @@ def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
 def is_prepared(params: Params, name: str) -> bool:
     """Return whether a target was prepared by the settings that the params have for it; its files are not compared."""
     try:
-        return not _differing(params, name)
+        return not _differing(params, name, _stored_settings(params, name))
     except InputError:
         return False
 
 
 def warn_of_changed(params: Params, targets: Iterable[str]) -> None:
-    """Log which prepared targets were made by other settings than the params have for them; they are used as they are."""
+    """Log which prepared targets were made by other settings than the params have for them; they are used as they are.
+
+    Raises:
+        InputError: the record of one cannot be read.
+    """
     for name in dict.fromkeys(targets):
-        if differing := _differing(params, name):
+        stored = _stored_settings(params, name)
+        if stored and (differing := _differing(params, name, stored)):  # a target that was made by hand has none
             log.warning(
                 "%s was prepared by other settings than those of prepare.targets.%s, and is used as it is (%s): prepare it "
                 "again with `%s`, or restore the settings", Path(params.prepare.out) / name, name, differing, prepare_command(name),
             )  # fmt: skip
 
 
-def _differing(params: Params, name: str) -> str:
-    """Return what differs between the settings that a target was prepared by and those that the params have for it.
+def _stored_settings(params: Params, name: str) -> dict[str, Any]:
+    return TargetInfo.read(Path(params.prepare.out) / name / TARGET_FILE).settings
 
-    Raises:
-        InputError: its record cannot be read.
-    """
+
+def _differing(params: Params, name: str, stored: dict[str, Any]) -> str:
+    """Return what differs between the settings that a target was prepared by and those that the params have for it."""
     from medtransfer.prepare.settings import describe_differing, settings_of
 
     target = params.prepare.targets[name]
@@ -75,7 +80,7 @@ def _differing(params: Params, name: str) -> str:
         reader=target.reader, size=target.size, subset=target.subset, split=target.split, validation=target.validation,
         allow_duplicates=target.allow_duplicates, options=target.options,
     )  # fmt: skip
-    return describe_differing(TargetInfo.read(Path(params.prepare.out) / name / TARGET_FILE).settings, settings)
+    return describe_differing(stored, settings)
 
 
 def require_masks(params: Params, cells: Iterable[CellName]) -> None:
