@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+from itertools import product
+
 import pytest
 import yaml
 
@@ -15,9 +17,15 @@ from medtransfer.analysis.described import Described
 from medtransfer.config import load_params
 from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError, TemporaryError
+from medtransfer.finetune.protocol import Protocol
+from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
+from medtransfer.rank.targets import open_target
 from medtransfer.signals import Stopped, stop_on_sigterm
+from medtransfer.study import inputs
+from medtransfer.study.inputs import find_missing
 from medtransfer.training.state import save_state
+from medtransfer.tryouts.validation import open_validated
 
 
 def save_epochs(folder: Path, *epochs: int) -> None:
@@ -225,14 +233,56 @@ def test_a_target_is_prepared_where_its_settings_are_those_of_the_params(workpla
     assert not study.is_prepared(tiny_params({"prepare.targets.sample.size": [48, 48]}), "sample")
 
 
-def test_a_target_of_other_settings_is_used_as_it_is_and_said(workplace: Path, tiny_params, caplog):
+USES = {
+    "score, finetune, pretrain": lambda params: find_missing(params, ["sample"]),
+    "rank, cka": lambda params: open_target(study.with_values(params, "rank", target="sample")),
+    "race, guard": lambda params: open_validated(params, "sample", 0.2),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_target_of_other_settings_is_used_as_it_is_and_said_once(use, workplace: Path, tiny_params, caplog, monkeypatch):
+    monkeypatch.setattr(inputs, "_NAMED", set())
     study.prepare(tiny_params())
-    study.warn_of_changed(tiny_params(), ["sample"])
+    USES[use](tiny_params())
     assert not caplog.records
-    study.warn_of_changed(tiny_params({"prepare.targets.sample.size": [48, 48]}), ["sample"])
+    for _ in range(2):
+        USES[use](tiny_params({"prepare.targets.sample.size": [48, 48]}))
     (record,) = caplog.records
     assert "was prepared by other settings than those of prepare.targets.sample" in record.getMessage()
     assert "(size [32, 32], now [48, 48]): prepare it again with `medtransfer prepare --target sample`" in record.getMessage()
+
+
+def store_results(params, epochs, seeds):
+    for epoch, seed, mode in product(epochs, seeds, params.study.modes):
+        fields = {
+            "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": mode, "pretraining": "p",
+            "data": "d", "protocol": Protocol.of(params.finetune).key, "epoch": epoch, "seed": seed, "primary": "dice",
+        }  # fmt: skip
+        record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5 + 0.01 * epoch + 0.001 * seed})
+        tracking.write_runs("finetune", [record], "runs")
+
+
+def test_a_report_says_what_of_the_study_is_not_done_and_is_made_again_for_another_study(workplace: Path, tiny_params):
+    params = tiny_params({"study.modes": ["full"]})
+    epochs = study.study_epochs(params, "simple")
+    store_results(params, epochs[:-1], params.study.seeds)
+    study.report(params)
+    text = (workplace / "reports/report.md").read_text()
+    assert "## Beside the section study\n\n- 2 of the" in text and "plans are not in the store, such as" in text
+    assert "“Beside the section study”" in study.report(params)
+    study.report(tiny_params({"study.modes": ["full"], "study.seeds": params.study.seeds[:1], "study.epochs": epochs[:-1]}))
+    text = (workplace / "reports/report.md").read_text()
+    assert f"not plan: seed {params.study.seeds[1]}" in text and "plans are not" not in text
+    study.report(params, everything=True)
+    assert "Beside the section study" not in (workplace / "reports/report.md").read_text()
+
+
+def test_a_pretraining_that_may_stop_early_lacks_no_epoch_that_is_not_here(workplace: Path, tiny_params):
+    params = tiny_params({"study.modes": ["full"], "pretrain.stop_on": "sample"})
+    store_results(params, study.study_epochs(params, "simple")[:-1], params.study.seeds)
+    study.report(params)
+    assert "are not in the store" not in (workplace / "reports/report.md").read_text()
 
 
 def test_a_look_at_a_target_does_not_write_its_definition(workplace: Path, tiny_params):

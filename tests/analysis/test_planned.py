@@ -28,7 +28,7 @@ def test_what_is_not_done_is_counted() -> None:
     (line,) = compare_with_plan(PLANNED, [pool()])
     assert line == (
         "4 of the 8 fine-tunings that the section `study` plans are not in the store, such as e000 decoder s1 · unet-simple → "
-        "lungs; `medtransfer grid` makes them"
+        "lungs; `medtransfer grid`, or the study that they are of, makes them"
     )
     (line,) = compare_with_plan(PLANNED, [pool(), pool("decoder", ((0, 1), (0, 2), (5, 1)))])
     assert line.startswith("1 of the 8 fine-tunings that the section `study` plans is not in the store, such as e005 decoder s2")

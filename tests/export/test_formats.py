@@ -16,7 +16,7 @@ from tests.tiny_encoders import TINIEST
 
 from medtransfer import load_model
 from medtransfer.errors import InputError
-from medtransfer.export.formats import FORMATS
+from medtransfer.export.formats import FORMATS, mlflow_model
 from medtransfer.export.graph import Graph
 from medtransfer.predict.model import Model
 
@@ -68,6 +68,17 @@ def test_four_channels_are_exported(name, tmp_path):
         expected = model.network(torch.tensor(scaled.transpose(0, 3, 1, 2), dtype=torch.float32)).sigmoid().numpy()
     np.testing.assert_allclose(model.predict(pixels), expected, atol=1e-5)
     written(name, model, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("taken", "of", "count"), [([0, 2], 4, 4), ([1, 3], 6, 6), ([0, 2], None, 3)])
+def test_an_mlflow_model_is_checked_by_images_of_the_channels_that_its_target_had(taken, of, count, tmp_path):
+    rule = {**RULE, "over": "volume", "channels": taken, "of_channels": of}
+    arguments = {**TINIEST["unet"], "in_channels": 2}
+    folder = write_model(tmp_path / "model", "unet", arguments, SIZE, channels=2, mean=MEAN[:2], std=STD[:2], image_rule=rule)
+    model = load_model(folder, accelerator="cpu")
+    pixels = mlflow_model._images(model.info)
+    assert pixels.shape[-1] == count
+    assert len(model.predict(pixels.astype(np.uint8))) == 2
 
 
 @EVERY_ENCODER

@@ -24,7 +24,7 @@ from medtransfer.records import TargetInfo
 from medtransfer.tasks import TASKS
 
 Make = Callable[..., Params]
-NOT_HERE = "these, or what they need, are not complete on disk"
+NOT_HERE = "which are made again: these, or what they need, are of other settings or not complete on disk"
 
 
 @pytest.mark.parametrize(("effect", "size"), [(1.0, 17), (0.8, 26), (0.5, 64)])
@@ -134,7 +134,7 @@ def test_a_result_on_another_size_or_fold_does_not_count(workplace: Path, tiny_p
             **dict(zip(("size", "fold", "folds"), portion, strict=True)),
         }  # fmt: skip
         tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5})], "runs")
-    assert f"; the store has results of 2 fine-tunings to do: {NOT_HERE}\n" in forecast(params)
+    assert f"; the store has results of 2 fine-tunings to do, {NOT_HERE}\n" in forecast(params)
 
 
 def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_params: Make) -> None:
@@ -149,7 +149,7 @@ def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_pa
             record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})
             tracking.write_runs("finetune", [record], "runs")
     text = forecast(params)
-    assert "| finetune |      16 |      0 |" in text and f"; the store has results of 6 fine-tunings to do: {NOT_HERE}\n" in text
+    assert "| finetune |      16 |      0 |" in text and f"; the store has results of 6 fine-tunings to do, {NOT_HERE}\n" in text
     assert "| sample | 0.0125 | 1 configuration |" in text
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     BasicTextSRStorage,
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -22,6 +23,7 @@ from pydicom.uid import (
 
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
+from medtransfer.predict import pixels
 from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.images import list_images, read_pixels
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
@@ -159,7 +161,8 @@ def test_a_damaged_slice_is_of_every_series_that_it_may_be_of(tmp_path: Path) ->
 
 def test_objects_without_pixels_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_series(tmp_path / "s", np.ones((2, 4, 4)))
-    for name, kind in (("plan", RTStructureSetStorage), ("report", BasicTextSRStorage), ("DICOMDIR", MediaStorageDirectoryStorage)):
+    for name, kind in (("plan", RTStructureSetStorage), ("report", BasicTextSRStorage), ("DICOMDIR", MediaStorageDirectoryStorage),
+                       ("private", UID("1.3.12.2.1107.5.9.1"))):  # fmt: skip
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -167,7 +170,7 @@ def test_objects_without_pixels_are_passed_over(tmp_path: Path, caplog: pytest.L
         data.SOPClassUID, data.SeriesInstanceUID = kind, f"1.2.{len(name)}"
         data.save_as(tmp_path / "s" / name)
     (image,) = list_images(tmp_path)
-    assert len(image.files) == 2 and "3 files are passed over" in caplog.text
+    assert len(image.files) == 2 and "4 files are passed over" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -362,21 +365,25 @@ def test_axes_that_no_volume_of_the_target_had_are_noticed_where_they_differed(
     ],
 )
 def test_a_volume_of_other_channels_than_the_target_had_is_refused(
-    taken: list[int], of: int | None, count: int, refused: str, noted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    taken: list[int], of: int | None, count: int, refused: str, noted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = np.random.default_rng(0).integers(0, 99, (5, 6, 7, count)).astype(np.int16)
     nib.save(nib.Nifti1Image(values, np.diag([-1, -1, 1, 1])), tmp_path / "case.nii.gz")
     (image,) = list_images(tmp_path)
+    monkeypatch.setattr(pixels, "_NOTED", set())
     rule = ImageRule("percentiles", 0, 100, over="volume", axis=2, channels=taken, of_channels=of)
     if refused:
         with pytest.raises(InputError, match=refused):
             read_pixels(image, rule, len(taken), None)
         return
-    slices = read_pixels(image, rule, len(taken), None).slices
+    for _ in range(2):
+        slices = read_pixels(image, rule, len(taken), None).slices
     span = [(values[..., channel].min(), values[..., channel].max()) for channel in taken]
     expected = [(values[..., c].T - low) / (high - low) * 255 for c, (low, high) in zip(taken, span, strict=True)]
     assert np.abs(slices - np.stack(expected, axis=-1)).max() <= 1
-    assert ("of the 5 channels of" in caplog.text and "only channel 0, counted from 0" in caplog.text) == noted
+    assert caplog.text.count("predict: ") == noted
+    assert ("of the 5 channels of images such as" in caplog.text and "only channel 0, counted from 0" in caplog.text) == noted
 
 
 def test_a_dicom_file_that_ends_anywhere_is_named(tmp_path: Path) -> None:

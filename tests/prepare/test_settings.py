@@ -32,6 +32,14 @@ def test_what_differs_is_named(others: dict[str, Any], text: str) -> None:
     assert describe_differing(given(), given(**others)) == text
 
 
+def test_what_long_values_differ_in_is_not_cut_off() -> None:
+    names = [f"finding {number}" for number in range(9)]
+    text = describe_differing(given(options={"classes": names}), given(options={"classes": [*names[:-1], "other"]}))
+    assert text.startswith("options.classes ['finding 0', ") and text.endswith("'finding 7', 'other']") and "finding 8" in text
+    text = describe_differing(given(options={"classes": names}), given(options={"classes": names[::-1]}))
+    assert "..." in text and len(text) < 250
+
+
 def test_another_version_of_the_readers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     earlier = given()
     monkeypatch.setattr(settings, "REVISION", settings.REVISION + 1)

@@ -134,6 +134,27 @@ def test_any_number_of_channels_is_stored(tmp_path: Path) -> None:
     assert preview.any() and prepared.verify()
 
 
+@pytest.mark.parametrize(
+    ("options", "channels", "of_channels", "turned", "axes"),
+    [
+        ({}, [0, 1, 2, 3], 4, (-1, -1, 1), "LPS"),
+        ({"channels": [1, 3]}, [1, 3], 4, (1, 1, 1), "LPS,RAS"),
+    ],
+)
+def test_the_rule_for_new_images_knows_their_channels_and_axes(
+    options: dict[str, Any], channels: list[int], of_channels: int, turned: tuple[int, int, int], axes: str, tmp_path: Path
+) -> None:
+    root = write_nnunet(tmp_path / "nnunet", channels=4)
+    for part, values in (("images", volume), ("labels", lambda seed: labels())):
+        for path in (root / f"{part}Tr").glob("Tr_000*"):
+            save(path, values(0), AFFINE * np.array([*(-np.array(turned[:2])), turned[2], 1]))
+    described = scan("nnunet", root, **options)
+    load(described)
+    assert described.image_rule is not None
+    rule = described.image_rule()
+    assert (rule.channels, rule.of_channels, rule.axes) == (channels, of_channels, axes)
+
+
 def test_nnunet_png_keep_their_values(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(256, size=(*SIZE, 3), dtype=np.uint8)
     for folder, pixels in (("imagesTr/a_0000.png", rgb), ("labelsTr/a.png", labels()[..., 0].T)):

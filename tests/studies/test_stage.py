@@ -191,6 +191,40 @@ def test_parts_of_other_recipes_are_lines_of_their_own_and_parts_of_other_seeds_
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("differing", ["pretraining", "data"])
+def test_results_of_other_pretrainings_or_data_are_lines_of_their_own(differing: str, workplace: Path) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({
+        "about": {"what": "Is it the same?"}, "study": {"modes": ["full"], "epochs": "last", "random": "none", "seeds": [1, 2]},
+    }))  # fmt: skip
+    chosen = load_study("mine.yaml")
+    for seed, value in ((1, 0.1), (2, 0.7)):
+        fields = {
+            "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+            "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": 10, "seed": seed, "primary": "dice",
+        } | {differing: f"of seed {seed}"}  # fmt: skip
+        tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
+    assert write_results(chosen, workplace / "out").startswith("mine.yaml: 2 means. ")
+
+
+def test_folds_of_other_numbers_are_lines_of_their_own(workplace: Path) -> None:
+    own = {"study": {"modes": ["full"], "epochs": "last", "random": "none", "seeds": [1]}}
+    parts = {"two": {"study": {"folds": 2}}, "three": {"study": {"folds": 3}}}
+    Path("mine.yaml").write_text(yaml.safe_dump({"about": {"what": "How many folds?"}, **own, "parts": [parts]}, sort_keys=False))
+    chosen = load_study("mine.yaml")
+    for folds, values in ((2, (0.1, 0.3)), (3, (0.6, 0.7, 0.8))):
+        for fold, value in enumerate(values, start=1):
+            fields = {
+                "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+                "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": 10, "seed": 1, "primary": "dice",
+                "fold": fold, "folds": folds,
+            }  # fmt: skip
+            tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
+    write_results(chosen, workplace / "out")
+    table = read_table(workplace / "out/study.csv", "")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["part"], row["n"], round(float(row["mean"]), 9)) for row in rows] == [("three", "3", 0.7), ("two", "2", 0.2)]
+
+
 def test_a_wrong_template_of_printed_tables_is_named() -> None:
     printed = Printed(paper="truong", tables=["table2"], row="{dataset}", column="{size}")
     with pytest.raises(InputError, match="templates of {target}, {encoder}, .*, but got '{dataset}'; correct it"):

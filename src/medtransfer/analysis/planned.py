@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from medtransfer.analysis.pool import PORTION, Pool, portion_of
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.records import CellName
 from medtransfer.wording import are, counted
 
@@ -44,7 +45,8 @@ def compare_with_plan(planned: Collection[CellName], pools: Sequence[Pool]) -> t
     if missing:
         lines.append(
             f"{len(missing):,} of the {counted(len(wanted), 'fine-tuning')} that the section `study` plans "
-            f"{'is' if len(missing) == 1 else 'are'} not in the store, such as {missing[0].name}; `medtransfer grid` makes them"
+            f"{'is' if len(missing) == 1 else 'are'} not in the store, such as {missing[0].name}; "
+            f"`medtransfer grid{repeated_options()}`, or the study that they are of, makes them"
         )
     if beyond := known - set(wanted.values()):
         differing = _differing(beyond, wanted.values())
@@ -66,11 +68,11 @@ def _judged(pool: Pool) -> list[_Cell]:
 
 def _differing(beyond: Collection[_Cell], planned: Iterable[_Cell]) -> str:
     """Name the values of what is not planned that no planned fine-tuning has."""
-    found = []
+    parts = []
     for name, mine, theirs in zip(_Cell._fields, zip(*beyond, strict=True), zip(*planned, strict=True), strict=True):
         values = sorted(set(mine) - set(theirs))
         if values:
             shown = [WITHOUT[name] if value == "" else str(value) for value in values[:MOST_VALUES]]
             more = [f"{len(values) - MOST_VALUES} more"] if len(values) > MOST_VALUES else []
-            found.append(f"{name} {', '.join([*shown, *more])}")
-    return "; ".join(found) or "other combinations of what it names"
+            parts.append(f"{name} {', '.join([*shown, *more])}")
+    return "; ".join(parts) or "other combinations of what it names"

@@ -28,6 +28,7 @@ class Start:
         epoch: key of the candidate.
         repeats: outcomes by fold and seed.
         runs: ids of the fine-tunings' runs.
+        seedless: whether its outcomes are equal with every seed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Start:
     epoch: Key
     repeats: Repeats
     runs: tuple[str, ...]
+    seedless: bool = False
 
     @property
     def values(self) -> list[float]:
@@ -113,7 +115,7 @@ class StartComparison:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether all starts have the same folds and seeds."""
+        """Whether all starts have the same folds, and the same seeds where their outcomes depend on these."""
         return _are_balanced([row.start for row in self.rows])
 
     @property
@@ -166,6 +168,7 @@ def compare_starts(
 def _starts(pools: Sequence[Pool]) -> list[Start]:
     """Return the last fine-tuned candidate of every pretraining, and random weights once per encoder."""
     found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
+    seeded = set[tuple[str, str, str, Key]]()  # those with results that depend on the seed
     for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
         encoder, origin = pool.fields["encoder"], origin_of(pool)
         random = {0} if are_random(pool.parents) else set()  # epoch 0 of weights that continue from others are those
@@ -173,6 +176,7 @@ def _starts(pools: Sequence[Pool]) -> list[Start]:
         for key in {*last, *random} & set(pool.values):
             weights = (encoder, "", "") if key in random else (encoder, origin, pool.digests["pretraining"])
             repeats, runs = found.setdefault((*weights, key), ({}, []))
+            seeded |= set() if pool.seedless else {(*weights, key)}
             for (candidate, seed), value in sorted(pool.outcome.items()):
                 if candidate == key and seed not in repeats.get(pool.portion[1], {}):
                     repeats.setdefault(pool.portion[1], {})[seed] = value
@@ -180,7 +184,7 @@ def _starts(pools: Sequence[Pool]) -> list[Start]:
     return [
         Start(
             f"{encoder} {f'{origin}, epoch {key}' if origin else 'random'}{_apart(found, weights)}", encoder, origin, key, repeats,
-            tuple(runs),
+            tuple(runs), (*weights, key) not in seeded,
         )
         for (*weights, key), (repeats, runs) in found.items() for encoder, origin in [weights[:2]]
     ]  # fmt: skip
@@ -241,4 +245,8 @@ def _unbeaten(starts: Sequence[Start], confidence: float) -> set[object] | None:
 
 
 def _are_balanced(starts: Sequence[Start]) -> bool:
-    return len({tuple((fold, *sorted(seeds)) for fold, seeds in sorted(start.repeats.items())) for start in starts}) == 1
+    """Return whether starts have the same folds and seeds, as far as their outcomes depend on these."""
+    repeated = {
+        tuple((fold, *(() if start.seedless else sorted(seeds))) for fold, seeds in sorted(start.repeats.items())) for start in starts
+    }  # fmt: skip
+    return len(repeated) == 1

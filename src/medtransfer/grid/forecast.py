@@ -43,8 +43,8 @@ def forecast(params: Params) -> str:
     _check(params, jobs, to_do)
     done, counts = Counter(job.kind for job in reused), Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "reused": done[kind]} for kind, count in counts.items()])
-    found = f"{describe_reuse(jobs, reused)}{_not_here(jobs, reused, pools)}"
-    parts = [table, _series(params), found, *_end(params, to_do), disk_use(params, jobs)]
+    reuse = f"{describe_reuse(jobs, reused)}{_describe_known(jobs, reused, pools)}"
+    parts = [table, _series(params), reuse, *_end(params, to_do), disk_use(params, jobs)]
     return "\n\n".join([*parts, *_scripts(params, to_do), _clusters(params), _gaps(params, pools)])
 
 
@@ -83,12 +83,15 @@ def _results(params: Params) -> list[Pool]:
     return pools
 
 
-def _not_here(jobs: Sequence[Job], reused: Collection[Job], pools: Sequence[Pool]) -> str:
+def _describe_known(jobs: Sequence[Job], reused: Collection[Job], pools: Sequence[Pool]) -> str:
     """Say how many fine-tunings that are to do have results in the store."""
     known = sum(any(_holds(pool, job.cell) for pool in pools) for job in jobs if job.cell and job not in reused)
     if not known:
         return ""
-    return f"; the store has results of {counted(known, 'fine-tuning')} to do: these, or what they need, are not complete on disk"
+    return (
+        f"; the store has results of {counted(known, 'fine-tuning')} to do, which are made again: these, or what they need, are of "
+        "other settings or not complete on disk"
+    )
 
 
 def _holds(pool: Pool, cell: CellName) -> bool:

@@ -12,6 +12,7 @@ from medtransfer.errors import InputError
 from medtransfer.records import ImageRule, ModelInfo
 
 log = logging.getLogger("medtransfer")
+_NOTED: set[tuple[int, tuple[int, ...]]] = set()  # numbers of channels, and those that are taken, that this process has noted
 
 
 def rule_of(info: ModelInfo) -> ImageRule:
@@ -77,13 +78,20 @@ def require_channels(count: int, rule: ImageRule, source: str) -> None:
     else:
         wanted = ""
         if rule.of_channels is None and count > max(rule.channels) + 1:
-            taken = f"channel{'s' * (len(rule.channels) > 1)} {', '.join(map(str, rule.channels))}"
-            log.warning("predict: of the %d channels of %s only %s, counted from 0, will be looked at", count, source, taken)
+            _note_channels(count, tuple(rule.channels), source)
     if wanted:
         raise InputError(
             f"expected {wanted} in {source}, as the model's target has, but got {count}, which may be frames or sequences; give "
             "such images"
         )
+
+
+def _note_channels(count: int, taken: tuple[int, ...], source: str) -> None:
+    """Log, once for images that are alike, which of their channels a model takes that does not know how many there should be."""
+    if (count, taken) not in _NOTED:
+        _NOTED.add((count, taken))
+        numbers = f"channel{'s' * (len(taken) > 1)} {', '.join(map(str, taken))}"
+        log.warning("predict: of the %d channels of images such as %s only %s, counted from 0, will be looked at", count, source, numbers)
 
 
 def scale(values: np.ndarray, rule: ImageRule, source: str, limits: Sequence[Limits] | None = None) -> np.ndarray:

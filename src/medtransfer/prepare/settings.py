@@ -45,8 +45,7 @@ def describe_differing(stored: Mapping[str, Any], settings: Mapping[str, Any]) -
     earlier, now = _flat(stored), _flat(settings)
     names = [name for name in {**now, **earlier} if earlier.get(name, ABSENT) != now.get(name, ABSENT)]
     return ", ".join(
-        "the version of its reader" if name == "revision" else f"{name} {_value(earlier, name)}, now {_value(now, name)}"
-        for name in names
+        "the version of its reader" if name == "revision" else _describe(name, earlier, now) for name in names
     )  # fmt: skip
 
 
@@ -59,5 +58,10 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return plain | {f"options.{name}": value for name, value in options.items()}
 
 
-def _value(settings: Mapping[str, Any], name: str) -> str:
-    return reprlib.repr(settings[name]) if name in settings else ABSENT
+def _describe(name: str, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return both values of a setting, shortened where they differ nevertheless."""
+    for show in (reprlib.repr, repr):
+        before, after = (show(settings[name]) if name in settings else ABSENT for settings in (earlier, now))
+        if before != after:
+            break
+    return f"{name} {before}, now {after}"

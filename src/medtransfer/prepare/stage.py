@@ -215,7 +215,7 @@ def _is_current(
             return True
     except (InputError, OSError):
         reason = "some of its files cannot be read"
-    log.warning("prepare: %s is made again, since %s", folder, reason)
+    log.warning("prepare: %s %s made again, since %s", folder, "is to be" if tracking.is_looking_up() else "is", reason)
     return False
 
 

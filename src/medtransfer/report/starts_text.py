@@ -11,7 +11,7 @@ from medtransfer.report.format import best_words, epochs, listed, number, percen
 from medtransfer.wording import counted
 
 HEADING = "Initialisations compared"
-UNEVEN = "The starts have different seeds, by which alone their means may differ; the paired gains are over those that both have."
+UNEVEN = "The starts have different seeds or folds, by which alone their means may differ."
 MOST_VERDICTS = 6  # targets and modes on the terminal
 Row = dict[str, Any]
 

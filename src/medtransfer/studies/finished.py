@@ -72,19 +72,21 @@ class Start(NamedTuple):
         encoder: encoder of the weights.
         origin: their origin.
         epoch: their epoch.
+        folds: number of folds; None without.
         digests: of the pretraining, the data and the recipe: results that differ in one are never mixed.
     """
 
     encoder: str
     origin: str
     epoch: int
+    folds: int | None = None
     digests: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, finished: Finished) -> "Start":
         """Return the start of a fine-tuning."""
         cell = finished.cell
-        return cls(cell.encoder, cell.origin, cell.epoch, finished.digests)
+        return cls(cell.encoder, cell.origin, cell.epoch, cell.folds, finished.digests)
 
 
 def repetitions(finished: Sequence[Finished]) -> dict[Start, list[float]]:

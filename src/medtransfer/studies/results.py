@@ -55,7 +55,7 @@ def _lines(row: Row, by_part: Mapping[str, Tables]) -> Iterator[dict[str, Any]]:
 def _line(
     key: Key, parts: Iterable[str], metric: str, start: Start, values: Sequence[float], printed: Number | None
 ) -> dict[str, Any]:  # fmt: skip
-    encoder, origin, epoch, _ = start
+    encoder, origin, epoch, *_ = start
     mean, p = fmean(values), None
     if printed is not None and printed.std is not None and printed.n and min(printed.n, len(values)) > 1:
         p = welch(Summary.of(values), Summary(printed.mean, printed.std, printed.n)).p

@@ -54,6 +54,14 @@ def planned_cells(params: Params) -> list[CellName]:
     return study_cells(with_values(params, "pretrain", stop_on=None), {})
 
 
+def existing_cells(params: Params) -> list[CellName]:
+    """List the cells of the study; where pretrainings may stop early, those alone whose checkpoints are here."""
+    cells, checkpoints = study_cells(params, {}), Path(params.pretrain.out)
+    if params.pretrain.stop_on is None:
+        return cells
+    return [cell for cell in cells if checkpoint_path(series_folder(checkpoints, cell.encoder, cell.origin), cell.epoch).exists()]
+
+
 def require_epochs(params: Params) -> None:
     """Refuse epochs in `study.epochs` that no origin of the study saves, which would be left out of every series."""
     chosen = params.study.epochs

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medtransfer.config import Pretrain
 
 log = logging.getLogger("medtransfer")
+_NAMED: set[tuple[str, str]] = set()  # targets, and in what they differ, that this process has warned of
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,16 @@ def is_prepared(params: Params, name: str) -> bool:
 
 
 def warn_of_changed(params: Params, targets: Iterable[str]) -> None:
-    """Log which prepared targets were made by other settings than the params have for them; they are used as they are.
+    """Log once which prepared targets were made by other settings than the params have for them; they are used as they are.
 
     Raises:
         InputError: the record of one cannot be read.
     """
     for name in dict.fromkeys(targets):
         stored = _stored_settings(params, name)
-        if stored and (differing := _differing(params, name, stored)):  # a target that was made by hand has none
+        differing = _differing(params, name, stored) if stored else ""  # a target that was made by hand has none
+        if differing and (name, differing) not in _NAMED:
+            _NAMED.add((name, differing))
             log.warning(
                 "%s was prepared by other settings than those of prepare.targets.%s, and is used as it is (%s): prepare it "
                 "again with `%s`, or restore the settings", Path(params.prepare.out) / name, name, differing, prepare_command(name),

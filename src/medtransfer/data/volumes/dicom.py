@@ -10,10 +10,12 @@ import numpy as np
 from medtransfer.data.volumes.geometry import Geometry
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line, require_file
+from medtransfer.wording import counted
 
 PREAMBLE = 128  # bytes before the four letters that begin a DICOM file
 UNEVEN = 0.01  # share of the spacing by which the distance of two slices may differ from it; headers are rounded
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes: of segments, of labels
+STANDARD = "1.2.840.10008"  # what the numbers of classes that are not private begin with
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and posterior, NIfTI to the right and anterior
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in all files of a volume
 VALUES = {"PixelSpacing": 2, "ImagerPixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # by tag; else one
@@ -145,7 +147,8 @@ def _numbers(header: Any, name: str, path: Path) -> list[float]:
             f"expected numbers as {name} in {path}, but got another value ({in_one_line(error)}); replace the file"
         ) from None
     if len(numbers) not in (0, VALUES.get(name, 1)):
-        raise InputError(f"expected {VALUES.get(name, 1)} numbers as {name} in {path}, but got {numbers}; replace the file")
+        count = counted(VALUES.get(name, 1), "number")
+        raise InputError(f"expected {count} as {name} in {path}, but got {numbers}; replace the file")
     return numbers
 
 
@@ -156,10 +159,14 @@ def _number(header: Any, name: str, path: Path, default: float) -> float:
 
 
 def _is_no_image(header: Any) -> bool:
-    """Return whether an object is a segmentation, or whole without pixels by its SOP class, as a report or a structure set is."""
-    kind = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID")
-    name = getattr(kind, "name", "")  # that of an unknown class is its number
-    without = "Rows" not in header and name not in ("", str(kind)) and "Image Storage" not in name
+    """Return whether an object is a segmentation, or has no pixels by its SOP class, as a report, a structure set or a private one.
+
+    A class of the standard that is not known has its number cut.
+    """
+    kind = header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or ""
+    name, number = getattr(kind, "name", ""), str(kind)
+    cut = name == number and (number.startswith(STANDARD) or STANDARD.startswith(number))
+    without = "Rows" not in header and not cut and "Image Storage" not in name
     return without or header.get("SOPClassUID") in SEGMENTATIONS
 
 

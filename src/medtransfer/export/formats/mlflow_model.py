@@ -73,6 +73,7 @@ class MlflowModel:
 
 def _images(info: ModelInfo) -> np.ndarray:
     """Return two images float32 (2, H, W, C) of 8-bit values, of another size than the model's."""
-    channels = max(rule_of(info).channels or [info.channels - 1]) + 1
+    rule = rule_of(info)
+    channels = rule.of_channels or max(rule.channels or [info.channels - 1]) + 1
     shape = (2, info.size[0] + 3, info.size[1] + 5, channels)
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
