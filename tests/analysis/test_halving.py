@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
-from medtransfer.analysis.halving import Survival, cost_of, fit_rungs, plan_rungs, survivors, survivors_by_error
+from medtransfer.analysis.halving import Rung, Survival, cost_of, fit_rungs, plan_rungs, rungs_run, survivors, survivors_by_error
 
 
 def as_pairs(plan):
@@ -38,6 +38,26 @@ def test_plan_of_ten_checkpoints_takes_670_epochs():
 )
 def test_fewest_rungs_that_fit_the_budget(candidates, epochs, eta, budget, expected):
     assert as_pairs(fit_rungs(candidates, epochs, eta, budget)) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "entrants", "run"),
+    [
+        ([(4, 1), (2, 2), (1, 4), (1, 8)], None, [(4, 1), (2, 2), (1, 8)]),  # one is left after the second rung
+        ([(2, 2), (1, 4), (1, 8)], 3, [(3, 2), (1, 8)]),
+        ([(1, 4), (1, 8)], 2, [(2, 4), (1, 8)]),
+        ([(9, 2), (3, 6), (1, 18)], 3, [(3, 6), (1, 18)]),
+        ([(2, 15)], None, [(2, 15)]),
+    ],
+)
+def test_a_rung_in_which_nobody_would_have_to_leave_costs_nothing(plan, entrants, run):
+    rungs = [Rung(*pair) for pair in plan]
+    assert as_pairs(rungs_run(rungs, entrants)) == run
+    assert cost_of(rungs, entrants) == sum(seats * epochs for seats, epochs in run)
+
+
+def test_a_budget_need_not_pay_for_a_rung_that_is_skipped():
+    assert as_pairs(fit_rungs(4, 8, 2, budget=16)) == [(4, 1), (2, 2), (1, 4), (1, 8)]
 
 
 def test_cheapest_plan_where_the_budget_pays_for_none():

@@ -45,6 +45,26 @@ def test_whoever_is_close_to_the_cut_stays_while_the_budget_lasts():
     assert cut[1].entrants == (0, 1) and cut[0].close == (2,)
 
 
+def test_the_epochs_of_a_rung_that_is_skipped_are_left_for_whoever_is_close():
+    """4 x 1 and 3 x 2 leave one, who runs 8 epochs: 18 in all; the rung of 4 epochs would have nobody to leave."""
+    table = [[0.9, 0.7], [0.8, 0.7], [0.72, 0.74], [0.1, 0.1]]
+    rungs = [Rung(4, 1), Rung(2, 2), Rung(1, 4), Rung(1, 8)]
+    measure = Invented(table)
+    heats = compete(4, rungs, 18, measure)
+    assert measure.asked[:2] == [((0, 1, 2, 3), 1), ((0, 1, 2), 2)] and heats[0].close == ()
+    assert compete(4, rungs, 17, Invented(table))[0].close == (2,)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("count", "eta", "epochs"), [(4, 2, 8), (5, 2, 16), (7, 3, 27), (3, 2, 9)])
+def test_no_race_of_few_candidates_and_many_rungs_takes_more_than_its_budget(seed, count, eta, epochs):
+    rng = np.random.default_rng(seed)
+    table = rng.normal(0.5, 0.01, size=(count, 1)) + rng.normal(0, 0.1, size=(count, 5))
+    for budget in range(cost_of(fit_rungs(count, epochs, eta, 0)), count * epochs + 1):
+        heats = compete(count, fit_rungs(count, epochs, eta, budget), budget, Invented(table))
+        assert sum(heat.cost for heat in heats) <= budget and heats[-1].epochs == epochs
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("share", [0.5, 0.7, 1.0])
 def test_no_race_takes_more_than_its_budget(seed, share):

@@ -85,9 +85,26 @@ def fit_rungs(candidates: int, epochs: int, eta: int, budget: int) -> list[Rung]
     return min(plans[0], chosen, key=cost_of)
 
 
-def cost_of(plan: Sequence[Rung]) -> int:
-    """Return the epochs of a plan."""
-    return sum(rung.cost for rung in plan)
+def rungs_run(plan: Sequence[Rung], entrants: int | None = None) -> list[Rung]:
+    """Return the rungs of a plan that are run if nobody stays beyond the seats, each with its entrants.
+
+    A rung whose entrants all have a seat in the next one is skipped: nobody would have to leave.
+
+    Args:
+        plan: the rungs.
+        entrants: candidates that enter the first one; None for its seats.
+    """
+    alive, run = plan[0].seats if entrants is None else entrants, []
+    for rung, following in zip(plan, [*plan[1:], None], strict=True):
+        if following is None or alive > following.seats:
+            run.append(Rung(alive, rung.epochs))
+            alive = alive if following is None else following.seats
+    return run
+
+
+def cost_of(plan: Sequence[Rung], entrants: int | None = None) -> int:
+    """Return the epochs of a plan if nobody stays beyond the seats; arguments as for `rungs_run`."""
+    return sum(rung.cost for rung in rungs_run(plan, entrants))
 
 
 def survivors(scores: ArrayLike, seats: int, most: int | None = None) -> Survival:

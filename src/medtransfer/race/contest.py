@@ -62,13 +62,14 @@ def compete(count: int, rungs: Sequence[Rung], budget: int, measure: Callable[[S
 
 
 def _decide(alive: Sequence[int], epochs: int, scores: Scores, later: Sequence[Rung], left: int) -> Heat:
-    """Decide who stays; the budget that is left must pay for the next rung and for the seats of those after it."""
+    """Decide who stays; the budget that is left must pay for the rungs that they run, and for the seats of those after."""
     table, seats = scores.by_patient, later[0].seats if later else 1
     last = int(np.argsort(-table.mean(axis=1), kind="stable")[min(seats, len(alive)) - 1])
     errors = tuple(float(error) for error in paired_errors(table, last))
     if not later:
         survival = survivors(table, seats=len(alive))
     else:
-        survival = survivors(table, seats, max(seats, (left - cost_of(later[1:])) // later[0].epochs))
+        most = max((count for count in range(seats, len(alive) + 1) if cost_of(later, count) <= left), default=seats)
+        survival = survivors(table, seats, most)
     stay, close = (tuple(alive[index] for index in indices) for indices in (survival.stay, survival.close))
     return Heat(epochs, tuple(alive), scores, errors, seats, stay, close)

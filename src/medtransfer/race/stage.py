@@ -10,7 +10,7 @@ from typing import Any
 
 from medtransfer import __version__, study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
-from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
+from medtransfer.analysis.halving import Rung, cost_of, fit_rungs, rungs_run
 from medtransfer.analysis.rankings import pruned_so_far
 from medtransfer.config import Params
 from medtransfer.errors import InputError
@@ -98,7 +98,7 @@ def _plan(params: Params, count: int, budget: int) -> list[Rung]:
     plan = fit_rungs(count, params.finetune.train_epochs, section.eta, budget // section.seeds)
     if (cost := section.seeds * cost_of(plan)) > budget:
         raise InputError(
-            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take{each}, but got "
+            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(rungs_run(plan))} take{each}, but got "
             f"{budget}; raise race.budget or race.budget_factor, lower finetune.train_epochs, or name fewer candidates"
         )
     log.info("race: %s%s: at least %d epochs, at most %d", tables.rungs_text(plan), each, cost, budget)
