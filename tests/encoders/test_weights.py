@@ -176,6 +176,16 @@ def test_a_state_dict_is_found_in_a_pickle_that_is_asked_for(keys, suffix, tmp_p
         read_weights(path)
 
 
+def test_a_pickled_model_is_told_to_save_its_tensors(tmp_path):
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 2)), tmp_path / "w.pth")
+    with pytest.raises(InputError) as refused:
+        read_weights(tmp_path / "w.pth", allow_pickle=True)
+    assert str(refused.value).endswith(
+        "but it holds an object torch.nn.modules.container.Sequential; save the tensors alone, as "
+        "`torch.save(model.state_dict(), file)` does"
+    )
+
+
 def test_names_of_several_state_dicts_begin_with_their_own(tmp_path):
     one = torch.ones(1)
     moments = {"state": {0: {"exp_avg": one}}, "param_groups": [{"lr": 0.1}]}

@@ -26,7 +26,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import stage, trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import _note_poor_labels, _note_poor_masks, _note_time, run
+from medtransfer.finetune.stage import REMEDY, SOLVED, _note_poor_labels, _note_poor_masks, _note_time, run
 from medtransfer.finetune.train import build_model
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
@@ -645,6 +645,13 @@ def test_labels_that_are_predicted_by_chance_are_an_alarm(task: str, value: floa
     primary = TASKS[task].primary
     clause, alarm = _note_poor_labels({primary.name: value}, primary, ["a", "b"])
     assert alarm == alarming and ("no better than chance" in clause) == alarming
+
+
+def test_what_is_solved_for_is_not_helped_by_longer_training():
+    primary = TASKS["binary"].primary
+    for remedy in (REMEDY, SOLVED):
+        clause, alarm = _note_poor_labels({primary.name: 0.5}, primary, ["a", "b"], remedy=remedy)
+        assert alarm and clause.endswith(f"; {remedy}")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,21 @@ def test_models_no_better_than_the_same_label_everywhere_are_named(constant, sai
     assert summary(guard)["constant"] == constant and "constant" not in summary(make(EPOCHS["better"]))
 
 
+def test_an_interval_ends_where_no_difference_can_be():
+    guard = make([0.9, 0.1, 0.5], none=[0.1, 0.9, 0.6], patients=0)
+    low, high = guard.differences[5].interval(0.95)
+    assert low < -1 < 1 < high and guard.interval(5) == (-1, 1)
+    kappa = replace(guard, metric=TASKS["ordinal"].primary)
+    assert kappa.interval(5) == (max(low, -2), min(high, 2))
+
+
+def test_where_the_whole_schedule_taught_nothing_there_is_one_proposal():
+    text = "\n".join(verdict(make([0.05, 0.04, 0.03], none=[0.01, 0.02, 0.03], train_epochs=15)))
+    assert "Next: all of them in full, `medtransfer finetune" in text
+    short = "\n".join(verdict(make([0.05, 0.04, 0.03], none=[0.01, 0.02, 0.03], train_epochs=4)))
+    assert "Next: a longer schedule, `medtransfer guard " in short and "--seeds 3`; or all of them in full, `medtransfer" in short
+
+
 def test_models_that_learned_nothing_decide_nothing():
     guard = make([0.02, 0.02, 0.02], none=[0.01, 0.01, 0.01])
     assert guard.compared(5) == "undecided" and "Neither learned anything" in "\n".join(verdict(guard))

@@ -20,6 +20,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.source_head import NoHead
 from medtransfer.errors import InputError
 from medtransfer.pretrain import trainer
+from medtransfer.pretrain.start import check_chain
 from medtransfer.records import IGNORE, CellName, CheckpointInfo, PreparedTarget, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.records.lineage import are_random, chain_name, draw_chain
 from medtransfer.training.checkpoints import load_encoder, load_head
@@ -172,6 +173,16 @@ def test_the_section_names_a_checkpoint_file_or_folder(chain, params):
         )
         info = find_checkpoint(Path("checkpoints/unet-mine"), 1)[1]
         assert info.parents[0]["origin"] == "simple" and "source_accuracy" in info.metrics and len(info.source_classes) == 3
+
+
+def test_a_start_on_the_command_line_must_not_contradict_the_entry(chain, params):
+    section = params("chest", pretrain__from="simple@0", pretrain__origins__chest=continued("simple@1")).pretrain
+    check_chain(section)  # from a file it is that of origins whose entry says none
+    with pytest.raises(InputError, match="no --from beside --origin chest, whose entry of .* says from: simple@1, but got simple@0"):
+        check_chain(section, named=True)
+    for start in ("simple@0", None):
+        origin = continued(start)
+        check_chain(params("chest", pretrain__from="simple@0", pretrain__origins__chest=origin).pretrain, named=True)
 
 
 def test_options_for_a_continued_pretraining_leave_its_parent_as_it_is(chain, params):

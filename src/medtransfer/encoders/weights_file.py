@@ -1,6 +1,7 @@
 """Read the tensors of a weights file as training code saves it: a state dict, alone, nested, or beside others."""
 
 import pathlib
+import re
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
@@ -63,6 +64,11 @@ def _read_pickle(path: Path) -> Any:
             with torch.serialization.safe_globals(PLAIN):
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle raises nearly anything
+        if held := re.search(r"Unsupported (?:global|class): (?:GLOBAL )?([\w.]+)", str(error)):
+            raise InputError(
+                f"expected tensors and nothing else in {path}, but it holds an object {held[1]}; save the tensors alone, as "
+                "`torch.save(model.state_dict(), file)` does"
+            ) from None
         raise InputError(
             f"expected tensors and nothing else in {path}, but it cannot be read ({in_one_line(error)}); get the file again or "
             "convert it to .safetensors"

@@ -27,6 +27,7 @@ from medtransfer.wording import duration
 log = logging.getLogger("medtransfer")
 ALIKE = 0.95  # share of the images that are called the same from which it is said
 REMEDY = "raise finetune.train_epochs, try another finetune.lr, or lower finetune.batch_size"
+SOLVED = "fine-tune in the mode full, or start from another checkpoint"  # of a head that no training makes better
 
 
 def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:
@@ -57,12 +58,12 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
             result, reused = complete(tuning, force)
             spent += [] if reused else [time.monotonic() - begin]
             left.discard(tuning.cell.key)
-            metric = tuning.task.primary
+            metric, remedy = tuning.task.primary, SOLVED if MODES[tuning.cell.mode].solved else REMEDY
             if tuning.task.linear:
                 classes = tuning.task.weighted(tuning.class_names)
-                note, alarming = _note_poor_labels(result.metrics, metric, classes, tuning.protocol.evaluate)
+                note, alarming = _note_poor_labels(result.metrics, metric, classes, tuning.protocol.evaluate, remedy)
             else:
-                note, alarming = _note_poor_masks(result.metrics, metric, tuning.protocol.evaluate)
+                note, alarming = _note_poor_masks(result.metrics, metric, tuning.protocol.evaluate, remedy)
             time_left = "" if reused else _note_time(spent, len(left))
             log.log(
                 logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s%s", number, len(tunings),
@@ -84,7 +85,7 @@ def _note_regions(regions: Collection[str]) -> str:
 
 
 def _note_poor_labels(
-    metrics: Mapping[str, float], metric: Metric, classes: Sequence[str], split: str = "test"
+    metrics: Mapping[str, float], metric: Metric, classes: Sequence[str], split: str = "test", remedy: str = REMEDY
 ) -> tuple[str, bool]:  # fmt: skip
     """Return a clause about labels that are no better than chance, or one for nearly all images, and whether there is any."""
     clauses = [f", no better than chance ({metric.chance:g})"] if metrics[metric.name] <= metric.chance else []
@@ -92,10 +93,12 @@ def _note_poor_labels(
     if most >= ALIKE * images and 2 * (images - most) < images - true:  # others are rarely predicted, though not that rare
         name = classes[int(metrics[f"{split}_images_commonest_class"])]
         clauses.append(f", calls {most} of {images} {split} images {name} ({true} are)")
-    return (f"{''.join(clauses)}; {REMEDY}", True) if clauses else ("", False)
+    return (f"{''.join(clauses)}; {remedy}", True) if clauses else ("", False)
 
 
-def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = "test") -> tuple[str, bool]:
+def _note_poor_masks(
+    metrics: Mapping[str, float], metric: Metric, split: str = "test", remedy: str = REMEDY
+) -> tuple[str, bool]:  # fmt: skip
     """Return a clause about masks without foreground, and about those no better than a constant one, and whether to warn.
 
     No foreground is worth a warning where most images that show some are among those without; the other is one on test images,
@@ -108,7 +111,7 @@ def _note_poor_masks(metrics: Mapping[str, float], metric: Metric, split: str = 
     if poor := metric.is_poor(metrics[metric.name], constant):
         clause = f", no better than the same label in every pixel ({constant:.4f}){clause}"
     alarming = (poor and split == "test") or 2 * (empty - true) > images - true
-    return f"{clause}; {REMEDY}" if alarming else clause, alarming
+    return f"{clause}; {remedy}" if alarming else clause, alarming
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:

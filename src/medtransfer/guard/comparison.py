@@ -60,8 +60,13 @@ class Guard:
         return {epoch: paired_difference(*both) for epoch, *both in zip(self.epochs, values, without, strict=True)}
 
     def interval(self, epoch: int) -> Interval:
-        """Return the interval of a difference; those of all checkpoints hold together (Bonferroni)."""
-        return self.differences[epoch].interval(1 - (1 - self.confidence) / len(self.epochs))
+        """Return the interval of a difference; those of all checkpoints hold together (Bonferroni).
+
+        It ends where no difference of two values of the metric can be.
+        """
+        low, high = self.differences[epoch].interval(1 - (1 - self.confidence) / len(self.epochs))
+        most = self.metric.high - self.metric.low
+        return max(low, -most), min(high, most)
 
     def learned(self, epoch: int) -> bool:
         """Return whether the models of a checkpoint or those without pretraining learned anything."""

@@ -74,7 +74,8 @@ def _next(guard: Guard) -> str:
     both, seeds = ",".join(map(str, (0, *guard.epochs))), ",".join(map(str, guard.seeds))
     full = f"`medtransfer finetune {start} --epoch {both} --mode {guard.mode} --seed {seeds}{files}`"
     if guard.choice is None:
-        return f"Next: {_more(guard, f'{start} --epoch {both[2:]}', files)}or all of them in full, {full}."
+        more = _more(guard, f"{start} --epoch {both[2:]}", files)
+        return f"Next: {f'{more} or ' if more else ''}all of them in full, {full}."
     chosen = f"`medtransfer finetune {start} --epoch {guard.choice} --mode {guard.mode}{files}`"
     return f"Next: {chosen}. To be sure for the whole schedule, fine-tune all of them in full: {full}."
 
@@ -85,9 +86,9 @@ def _more(guard: Guard, start: str, files: str) -> str:
     if not any(map(guard.learned, guard.epochs)):
         longer = min(2 * epochs, guard.full_epochs)
         why = "a longer schedule" if longer > epochs else ""
-        return f"{why}, `medtransfer guard {start} --train-epochs {longer} --seeds {seeds}{files}`; " if why else ""
+        return f"{why}, `medtransfer guard {start} --train-epochs {longer} --seeds {seeds}{files}`;" if why else ""
     more = min(2 * seeds, MOST_SEEDS)
-    return f"more seeds, `medtransfer guard {start} --train-epochs {epochs} --seeds {more}{files}`; " if more > seeds else ""
+    return f"more seeds, `medtransfer guard {start} --train-epochs {epochs} --seeds {more}{files}`;" if more > seeds else ""
 
 
 def summary(guard: Guard) -> dict[str, Any]:

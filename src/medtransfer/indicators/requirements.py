@@ -28,7 +28,7 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
     if needing := [indicator.name for indicator in indicators if not fits(indicator, target)]:
         raise InputError(
             f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}, which {needing[0]} needs, but got "
-            f"{', '.join(target.info.arrays)}; leave {needing[0]} out of {key}"
+            f"{', '.join(target.info.arrays)}; name another one in {key}"
         )
 
 

@@ -105,6 +105,12 @@ def check_chain(section: Pretrain, named: bool = False) -> None:
             f"expected an --origin of the kind continued for --from, one of {', '.join(others) or 'none'}, but {section.origin} is "
             f"of the kind {section.origins[section.origin].kind}; name one, or define it in pretrain.origins"
         )
+    origin = section.origins[section.origin]
+    if named and isinstance(origin, ContinuedOrigin) and origin.start not in (None, section.start):
+        raise InputError(
+            f"expected no --from beside --origin {section.origin}, whose entry of pretrain.origins says from: {origin.start}, but got "
+            f"{section.start}; leave it out, or change the entry"
+        )
     root = check_parents(section)
     if _continues(root):
         find_start(root)
