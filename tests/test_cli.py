@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,15 @@ def test_version_option(call: Call) -> None:
     assert call("--version") == (0, f"medtransfer, version {__version__}\n", "")
 
 
+@pytest.mark.parametrize("command", ["prepare", "pretrain"])
+def test_a_folder_of_its_own_is_said_to_be_unknown_to_other_commands(command: str, call: Call, asked: list[Any], place: Path) -> None:
+    usual = yaml.safe_load((place / "params.yaml").read_text("utf-8"))[command]["out"]
+    _, out, _ = call(command, "--out", "my: own")
+    said = f"other commands look in {usual}: to use my: own, give them a file with `{{{command}: {{out: 'my: own'}}}}` by --params"
+    assert out.splitlines()[-1] == said
+    assert "other commands look in" not in call(command, "--out", usual)[1] + call(command)[1]
+
+
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
 def test_a_command_asks_for_its_stage_with_the_files_values(command: str, call: Call, asked: list[Any], place: Path) -> None:
     assert call(command)[0] == 0
@@ -271,6 +281,15 @@ def test_finetune_names_the_models_for_predict(seeds: str, call: Call, asked: li
     *first, last = call("finetune", "--seed", seeds)[1].splitlines()
     assert last.startswith("next: `medtransfer predict --model models/sample/unet-simple/e001-full-s3 --images FOLDER`")
     assert first == (["the 4 models are in models/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>"] if "," in seeds else [])
+
+
+def test_the_folders_of_models_on_portions_are_named(call: Call, asked: list[Any], place: Path) -> None:
+    for size, fold in product(("", "-n2"), (1, 2)):
+        (place / f"models/sample/unet-simple/e001-full-s3{size}-f{fold}of2").mkdir(parents=True)
+        (place / f"models/sample/unet-simple/e001-full-s3{size}-f{fold}of2/model.json").touch()
+    first, _ = call("finetune", "--seed", "3", "--size", "2,null", "--folds", "2")[1].splitlines()
+    pattern = "models/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>[-n<size>][-f<fold>of<folds>]"
+    assert first == f"the 4 models are in {pattern}"
 
 
 def test_finetune_takes_the_study_and_what_is_named_instead(call: Call, asked: list[Any], place: Path) -> None:

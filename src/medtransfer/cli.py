@@ -53,7 +53,7 @@ from medtransfer.config import (
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk, name_unwritable
 from medtransfer.indicators.array_keys import FILES, KEYS, option
-from medtransfer.next_steps import after_finetune, after_prepare
+from medtransfer.next_steps import after_finetune, after_prepare, elsewhere
 from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.progress import loading
@@ -126,6 +126,8 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     for params in chosen:
         study.prepare(params, force, keep_definition=kept)
         click.echo(after_prepare(params))
+    if options["out"] and (text := elsewhere("prepare", params.prepare.out, load(files, {}, makes_targets=True).prepare.out)):
+        click.echo(text)
 
 
 @stage(Pretrain, hidden=("encoders", "origins"))
@@ -141,6 +143,8 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
     check_weights_files(params.pretrain)
     check_chain(params.pretrain, named=options["from"] is not None)
     study.pretrain(params, force)
+    if options["out"] and (text := elsewhere("pretrain", params.pretrain.out, load(files, {}).pretrain.out)):
+        click.echo(text)
 
 
 @cli.command(context_settings=SETTINGS)

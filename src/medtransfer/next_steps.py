@@ -4,11 +4,27 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, ScoreIndex, checkpoint_path, series_folder
 
 FEW_MODELS = 3  # whose commands of `predict` are printed one by one
+
+
+def elsewhere(section: str, out: str, usual: str) -> str:
+    """Say how other commands find what a command wrote to a folder of its own; nothing where it is the usual one.
+
+    Args:
+        section: section of the params whose `out` it is.
+        out: the folder.
+        usual: the folder that the files of parameters name, where other commands look.
+    """
+    if out == usual:
+        return ""
+    text = yaml.safe_dump({section: {"out": out}}, default_flow_style=True, allow_unicode=True).strip()
+    return f"other commands look in {usual}: to use {out}, give them a file with `{text}` by --params"
 
 
 def after_prepare(params: Params) -> str:
@@ -45,5 +61,7 @@ def after_finetune(params: Params, cells: Sequence[CellName]) -> str:
     folders = [folder for cell in cells if (folder := cell.folder(out)) and (folder / MODEL_FILE).is_file()]
     if len(folders) <= FEW_MODELS:
         return "\n".join(f"next: `{predict_command([folder])}`" for folder in folders)
-    pattern = f"{out}/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>"
+    size = "[-n<size>]" if any(cell.size is not None for cell in cells) else ""
+    fold = "[-f<fold>of<folds>]" if any(cell.folds is not None for cell in cells) else ""
+    pattern = f"{out}/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>{size}{fold}"
     return f"the {len(folders)} models are in {pattern}\nnext: `{predict_command(folders[:1])}`, or another of them"

@@ -12,6 +12,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.weight_names import MAPPINGS
 from medtransfer.encoders.weights_file import some
 from medtransfer.errors import InputError
+from medtransfer.wording import counted
 
 HEADS = (
     "fc.", "head.", "heads.", "classifier.", "linear.", "last_linear.", "logits.", "projector.", "projection.", "projection_head.",
@@ -130,7 +131,7 @@ def load_encoder_weights(
         raise InputError(_refusal(encoder, audit, tensors, [start for start in prefixes if _is_copy(start)]))
     if infinite := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
         raise InputError(
-            f"expected finite weights in {source}, but {len(infinite)} tensors hold infinities or NaN{some(infinite)}; "
+            f"expected finite weights in {source}, but there are infinities or NaN in {counted(len(infinite), 'tensor')}{some(infinite)}; "
             "use an intact file"
         )
     changed = _copy(encoder, renamed)
