@@ -5,9 +5,8 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
-
 from itertools import product
+from pathlib import Path
 
 import pytest
 import yaml

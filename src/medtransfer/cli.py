@@ -360,8 +360,15 @@ def whole_study(
 
     load_named = partial(load_study, files=files, overrides=read_assignments(given))
     chosen = named or name
-    used = {"--plan": plan, "--available": available, "--write": file, "--set": given, "--force": force,
-            "--sd": sd, "--seconds-per-step": seconds_per_step}
+    used = {
+        "--plan": plan,
+        "--available": available,
+        "--write": file,
+        "--set": given,
+        "--force": force,
+        "--sd": sd,
+        "--seconds-per-step": seconds_per_step,
+    }
     if chosen is None and not listed and (option := next((name for name, value in used.items() if value), None)):
         raise InputError(
             f"expected the NAME of a study, or its file, beside {option}, but got none; see `medtransfer study --list`"

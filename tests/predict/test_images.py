@@ -365,7 +365,13 @@ def test_axes_that_no_volume_of_the_target_had_are_noticed_where_they_differed(
     ],
 )
 def test_a_volume_of_other_channels_than_the_target_had_is_refused(
-    taken: list[int], of: int | None, count: int, refused: str, noted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    taken: list[int],
+    of: int | None,
+    count: int,
+    refused: str,
+    noted: bool,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = np.random.default_rng(0).integers(0, 99, (5, 6, 7, count)).astype(np.int16)

@@ -178,7 +178,7 @@ def test_the_section_names_a_checkpoint_file_or_folder(chain, params):
 def test_a_start_on_the_command_line_must_not_contradict_the_entry(chain, params):
     section = params("chest", pretrain__from="simple@0", pretrain__origins__chest=continued("simple@1")).pretrain
     check_chain(section)  # from a file it is that of origins whose entry says none
-    with pytest.raises(InputError, match="no --from beside --origin chest, whose entry of .* says from: simple@1, but got simple@0"):
+    with pytest.raises(InputError, match="no --from beside --origin chest, whose .* says from: simple@1, but got simple@0"):
         check_chain(section, named=True)
     for start in ("simple@0", None):
         origin = continued(start)

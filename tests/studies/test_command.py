@@ -20,7 +20,9 @@ def test_without_a_name_the_studies_are_listed(workplace: Path) -> None:
     assert listed == call("--list") and "| hidy-small " in listed and listed.endswith("Next: medtransfer study NAME --plan\n")
 
 
-@pytest.mark.parametrize("words", [("--write", "x.yaml"), ("--plan",), ("--set", "grid.workers=2"), ("--available",), ("--sd", "0.1")])
+@pytest.mark.parametrize(
+    "words", [("--write", "x.yaml"), ("--plan",), ("--set", "grid.workers=2"), ("--available",), ("--sd", "0.1")]
+)
 def test_what_is_for_one_study_needs_its_name(words: tuple[str, ...], workplace: Path) -> None:
     with pytest.raises(InputError, match=f"expected the NAME of a study, or its file, beside {words[0]}, but got none"):
         call(*words)

@@ -215,8 +215,8 @@ def test_folds_of_other_numbers_are_lines_of_their_own(workplace: Path) -> None:
         for fold, value in enumerate(values, start=1):
             fields = {
                 "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
-                "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": 10, "seed": 1, "primary": "dice",
-                "fold": fold, "folds": folds,
+                "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": 10, "seed": 1,
+                "primary": "dice", "fold": fold, "folds": folds,
             }  # fmt: skip
             tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
     write_results(chosen, workplace / "out")

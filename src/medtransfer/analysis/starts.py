@@ -247,6 +247,7 @@ def _unbeaten(starts: Sequence[Start], confidence: float) -> set[object] | None:
 def _are_balanced(starts: Sequence[Start]) -> bool:
     """Return whether starts have the same folds and seeds, as far as their outcomes depend on these."""
     repeated = {
-        tuple((fold, *(() if start.seedless else sorted(seeds))) for fold, seeds in sorted(start.repeats.items())) for start in starts
+        tuple((fold, *(() if start.seedless else sorted(seeds))) for fold, seeds in sorted(start.repeats.items()))
+        for start in starts
     }  # fmt: skip
     return len(repeated) == 1

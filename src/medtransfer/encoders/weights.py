@@ -131,8 +131,8 @@ def load_encoder_weights(
         raise InputError(_refusal(encoder, audit, tensors, [start for start in prefixes if _is_copy(start)]))
     if infinite := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
         raise InputError(
-            f"expected finite weights in {source}, but there are infinities or NaN in {counted(len(infinite), 'tensor')}{some(infinite)}; "
-            "use an intact file"
+            f"expected finite weights in {source}, but there are infinities or NaN in {counted(len(infinite), 'tensor')}"
+            f"{some(infinite)}; use an intact file"
         )
     changed = _copy(encoder, renamed)
     if changed == 0 and not allow_unchanged:

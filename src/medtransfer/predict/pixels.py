@@ -91,7 +91,9 @@ def _note_channels(count: int, taken: tuple[int, ...], source: str) -> None:
     if (count, taken) not in _NOTED:
         _NOTED.add((count, taken))
         numbers = f"channel{'s' * (len(taken) > 1)} {', '.join(map(str, taken))}"
-        log.warning("predict: of the %d channels of images such as %s only %s, counted from 0, will be looked at", count, source, numbers)
+        log.warning(
+            "predict: of the %d channels of images such as %s only %s, counted from 0, will be looked at", count, source, numbers
+        )  # fmt: skip
 
 
 def scale(values: np.ndarray, rule: ImageRule, source: str, limits: Sequence[Limits] | None = None) -> np.ndarray:

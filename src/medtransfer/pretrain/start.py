@@ -108,8 +108,8 @@ def check_chain(section: Pretrain, named: bool = False) -> None:
     origin = section.origins[section.origin]
     if named and isinstance(origin, ContinuedOrigin) and origin.start not in (None, section.start):
         raise InputError(
-            f"expected no --from beside --origin {section.origin}, whose entry of pretrain.origins says from: {origin.start}, but got "
-            f"{section.start}; leave it out, or change the entry"
+            f"expected no --from beside --origin {section.origin}, whose entry of pretrain.origins says from: {origin.start}, but "
+            f"got {section.start}; leave it out, or change the entry"
         )
     root = check_parents(section)
     if _continues(root):
