@@ -170,8 +170,8 @@ def test_version_option(call: Call) -> None:
 @pytest.mark.parametrize("command", ["prepare", "pretrain"])
 def test_a_folder_of_its_own_is_said_to_be_unknown_to_others(command: str, call: Call, asked: list[Any], place: Path) -> None:
     usual = yaml.safe_load((place / "params.yaml").read_text("utf-8"))[command]["out"]
-    _, out, _ = call(command, "--out", "my: own")
-    said = f"other commands look in {usual}: to use my: own, give them a file with `{{{command}: {{out: 'my: own'}}}}` by --params"
+    _, out, _ = call(command, "--out", "my own")
+    said = f"other commands look in {usual}: to use my own, give them a file with `{{{command}: {{out: my own}}}}` by --params"
     assert out.splitlines()[-1] == said
     assert "other commands look in" not in call(command, "--out", usual)[1] + call(command)[1]
 
