@@ -172,8 +172,12 @@ def test_a_folder_of_its_own_is_said_to_be_unknown_to_others(command: str, call:
     usual = yaml.safe_load((place / "params.yaml").read_text("utf-8"))[command]["out"]
     _, out, _ = call(command, "--out", "my own")
     said = f"other commands look in {usual}: to use my own, give them a file with `{{{command}: {{out: my own}}}}` by --params"
-    assert out.splitlines()[-1] == said
-    assert "other commands look in" not in call(command, "--out", usual)[1] + call(command)[1]
+    assert out.splitlines()[0] == said
+    long = "a long name of a folder " * 5
+    assert f"{{out: {long.strip()}}}}}` by --params" in call(command, "--out", long.strip())[1]
+    for same in (usual, f"./{usual}/", str(Path(usual).resolve())):
+        assert "other commands look in" not in call(command, "--out", same)[1]
+    assert "other commands look in" not in call(command)[1]
 
 
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])

@@ -277,11 +277,16 @@ def test_a_report_says_what_of_the_study_is_not_done_and_is_made_again_for_anoth
     assert "Beside the section study" not in (workplace / "reports/report.md").read_text()
 
 
-def test_a_pretraining_that_may_stop_early_lacks_no_epoch_that_is_not_here(workplace: Path, tiny_params):
-    params = tiny_params({"study.modes": ["full"], "pretrain.stop_on": "sample"})
-    store_results(params, study.study_epochs(params, "simple")[:-1], params.study.seeds)
+def test_a_pretraining_that_may_have_stopped_elsewhere_lacks_no_epoch(workplace: Path, tiny_params):
+    """Of a shared store only results are here; those of an origin that nobody pretrained are missing."""
+    params = tiny_params({"study.modes": ["full"], "study.origins": ["simple", "advanced"], "pretrain.stop_on": "sample"})
+    epochs = study.study_epochs(params, "simple")
+    store_results(params, epochs[:-1], params.study.seeds)
     study.report(params)
-    assert "are not in the store" not in (workplace / "reports/report.md").read_text()
+    planned, seeds = 2 * len(epochs), len(params.study.seeds)
+    text = (workplace / "reports/report.md").read_text()
+    assert f"- {len(epochs) * seeds} of the {planned * seeds} fine-tunings that" in text and "unet-advanced → sample" in text
+    assert "does not plan" not in text
 
 
 def test_a_look_at_a_target_does_not_write_its_definition(workplace: Path, tiny_params):

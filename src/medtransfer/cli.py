@@ -59,7 +59,7 @@ from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.progress import loading
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm, stop_though_ignored
-from medtransfer.working_folder import load, load_study
+from medtransfer.working_folder import default_values, load, load_study
 
 log = logging.getLogger("medtransfer")
 CELL = tuple(field.name for field in fields(CellName))  # options of `finetune` that may be lists
@@ -125,9 +125,8 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     chosen = [load(files, overrides | ({"prepare.target": name} if names else {}), makes_targets=True) for name in names or [None]]
     for params in chosen:
         study.prepare(params, force, keep_definition=kept)
-        click.echo(after_prepare(params))
-    if options["out"] and (text := elsewhere("prepare", params.prepare.out, load(files, {}, makes_targets=True).prepare.out)):
-        click.echo(text)
+        note = elsewhere("prepare", params.prepare.out, default_values(files)["prepare"]["out"])
+        click.echo("\n".join(filter(None, (note, after_prepare(params)))))
 
 
 @stage(Pretrain, hidden=("encoders", "origins"))
@@ -143,8 +142,8 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
     check_weights_files(params.pretrain)
     check_chain(params.pretrain, named=options["from"] is not None)
     study.pretrain(params, force)
-    if options["out"] and (text := elsewhere("pretrain", params.pretrain.out, load(files, {}).pretrain.out)):
-        click.echo(text)
+    if note := elsewhere("pretrain", params.pretrain.out, default_values(files)["pretrain"]["out"]):
+        click.echo(note)
 
 
 @cli.command(context_settings=SETTINGS)

@@ -1,5 +1,6 @@
 """What a command says at its end: where its results are, and which command takes them."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ def elsewhere(section: str, out: str, usual: str) -> str:
         out: the folder.
         usual: the folder that the files of parameters name, where other commands look.
     """
-    if out == usual:
+    if Path(out).resolve() == Path(usual).resolve():
         return ""
-    text = yaml.safe_dump({section: {"out": out}}, default_flow_style=True, allow_unicode=True).strip()
+    text = yaml.safe_dump({section: {"out": out}}, default_flow_style=True, allow_unicode=True, width=math.inf).strip()
     return f"other commands look in {usual}: to use {out}, give them a file with `{text}` by --params"
 
 

@@ -97,10 +97,16 @@ def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, An
     return read_study(name, [DEFAULTS], files, REGISTERED, overrides or {})
 
 
-def default_values() -> Any:
-    """Return the values that count without options; a broken params.yaml is left out, since help needs none."""
+def default_values(files: Sequence[Path] = ()) -> Any:
+    """Return the values that count without other options than `--params`, unchecked.
+
+    A broken params.yaml is left out, since help needs none.
+
+    Args:
+        files: YAML files, or names of packaged presets, that override the folder's params.yaml.
+    """
     values: Any = {}
-    for path in _parameter_files():
+    for path in [*_parameter_files(), *map(find_preset, files)]:
         try:
             values = merge(values, parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):

@@ -1,11 +1,14 @@
 """What the section `study` plans beside what is judged."""
 
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from medtransfer.analysis.planned import compare_with_plan
 from medtransfer.analysis.pool import Pool
+from medtransfer.config.loaded_files import remember
 from medtransfer.records import CellName
 from medtransfer.tasks import TASKS
 
@@ -66,6 +69,20 @@ def test_sizes_are_those_of_the_plan() -> None:
     assert (
         compare_with_plan(planned, [pool(size="6", fold="1/2", keys=((0, 1),)), pool(size="50%", fold="1/2", keys=((0, 1),))]) == ()
     )
+
+
+def test_epochs_that_a_pretraining_may_not_have_are_not_missed() -> None:
+    other = [replace(cell, origin="advanced") for cell in PLANNED]
+    first = pool(keys=((0, 1), (0, 2)))
+    assert compare_with_plan(PLANNED, [first], [("unet", "simple")]) == ()
+    (line,) = compare_with_plan([*PLANNED, *other], [first], [("unet", "simple"), ("unet", "advanced")])
+    assert line.startswith("8 of the 16 fine-tunings")  # nothing of the other pretraining is known
+
+
+def test_the_proposed_command_has_the_parameters_of_this_one() -> None:
+    remember([Path("other file.yaml")])
+    (line,) = compare_with_plan(PLANNED, [pool()])
+    assert "`medtransfer grid --params 'other file.yaml'`, or the study" in line
 
 
 def test_a_section_of_another_study_says_nothing() -> None:

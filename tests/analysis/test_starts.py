@@ -64,6 +64,7 @@ def test_results_that_no_seed_changes_count_once(workplace: Path) -> None:
     assert left == ["unet simple → moon, linear: equal results with every seed, which count once"]
     whole, subset = compare_starts(pools, 0.95, 0.01)[::-1]
     assert [(row.std, row.gain_interval, row.tests, row.unbeaten) for row in whole.rows] == [(None, None, None, None)] * 2
+    assert [row.start.seedless for row in (*whole.rows, *subset.rows)] == [True, True, False, False]
     assert whole.rows[0].gain == pytest.approx(0.1) and subset.rows[0].tests is not None
 
 

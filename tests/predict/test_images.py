@@ -159,6 +159,16 @@ def test_a_damaged_slice_is_of_every_series_that_it_may_be_of(tmp_path: Path) ->
     assert find_series([broken]) == {"": [broken]}
 
 
+def test_an_object_of_an_unknown_class_of_the_standard_may_be_damaged(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "s", np.ones((2, 4, 4)))
+    path = write_slice(tmp_path / "s" / "new", np.ones((4, 4)), 2)
+    data = pydicom.dcmread(path)
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.999")
+    del data.Rows
+    data.save_as(path)
+    assert find_series([*slices, path]) == {"1.2.3": [*slices, path]}
+
+
 def test_objects_without_pixels_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_series(tmp_path / "s", np.ones((2, 4, 4)))
     for name, kind in (("plan", RTStructureSetStorage), ("report", BasicTextSRStorage), ("DICOMDIR", MediaStorageDirectoryStorage),

@@ -180,6 +180,7 @@ def test_a_start_on_the_command_line_must_not_contradict_the_entry(chain, params
     check_chain(section)  # from a file it is that of origins whose entry says none
     with pytest.raises(InputError, match="no --from beside --origin chest, whose .* says from: simple@1, but got simple@0"):
         check_chain(section, named=True)
+    check_chain(params("chest", pretrain__from=None, pretrain__origins__chest=continued("simple@1")).pretrain, named=True)
     for start in ("simple@0", None):
         origin = continued(start)
         check_chain(params("chest", pretrain__from="simple@0", pretrain__origins__chest=origin).pretrain, named=True)

@@ -32,6 +32,7 @@ class Described:
         recipe: params of the fine-tunings, as the store has them, that the protocol is the digest of, each with the value of runs
             that lack it; for messages alone.
         planned: fine-tunings that the section `study` plans; what is judged is compared with them, not restricted to them.
+        unknown_ends: pretrainings, by (encoder, origin), that may have stopped before some planned epochs.
     """
 
     protocol: str
@@ -42,6 +43,7 @@ class Described:
     every_epoch: bool = True
     recipe: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     planned: tuple[CellName, ...] = ()
+    unknown_ends: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def values(self) -> list[Any]:
@@ -49,7 +51,16 @@ class Described:
         pretraining = [[*series, digest] for series, digest in sorted(self.pretraining.items())]
         names = {field: sorted(names) for field, names in self.names.items()}
         planned = sorted(cell.name for cell in self.planned)
-        return [self.protocol, dict(self.data), pretraining, sorted(self.seeded), names, self.every_epoch, planned]
+        return [
+            self.protocol,
+            dict(self.data),
+            pretraining,
+            sorted(self.seeded),
+            names,
+            self.every_epoch,
+            planned,
+            sorted(self.unknown_ends),
+        ]
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the digests and fields in which a result differs from the study.

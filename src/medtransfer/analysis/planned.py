@@ -25,12 +25,16 @@ class _Cell(NamedTuple):
     seed: int
 
 
-def compare_with_plan(planned: Collection[CellName], pools: Sequence[Pool]) -> tuple[str, ...]:
+def compare_with_plan(
+    planned: Collection[CellName], pools: Sequence[Pool], unknown_ends: Collection[tuple[str, str]] = ()
+) -> tuple[str, ...]:  # fmt: skip
     """Say how many planned fine-tunings the store lacks, and how many are judged that are not planned.
 
     Args:
         planned: what the section `study` plans.
         pools: what is judged.
+        unknown_ends: pretrainings, by encoder and origin, that may have stopped before some planned epochs: if any of their
+            checkpoints was fine-tuned, the others are not missed.
 
     Returns:
         Up to two lines; none where nothing that is judged is planned, since the section then describes another study.
@@ -38,8 +42,12 @@ def compare_with_plan(planned: Collection[CellName], pools: Sequence[Pool]) -> t
     wanted = {cell: _planned(cell) for cell in planned}
     known = {cell for pool in pools for cell in _judged(pool)}
     seedless = {cell[:-1] for pool in pools if pool.seedless for cell in _judged(pool)}
-    missing = [cell for cell, fields in wanted.items() if fields not in known and fields[:-1] not in seedless]
-    if len(missing) == len(wanted):
+    ended = {(cell.encoder, cell.origin) for cell in known} & set(unknown_ends)
+    missing = [
+        cell for cell, fields in wanted.items()
+        if fields not in known and fields[:-1] not in seedless and (cell.encoder, cell.origin) not in ended
+    ]  # fmt: skip
+    if not known & set(wanted.values()):
         return ()
     lines = []
     if missing:

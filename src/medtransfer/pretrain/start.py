@@ -106,7 +106,12 @@ def check_chain(section: Pretrain, named: bool = False) -> None:
             f"of the kind {section.origins[section.origin].kind}; name one, or define it in pretrain.origins"
         )
     origin = section.origins[section.origin]
-    if named and isinstance(origin, ContinuedOrigin) and origin.start not in (None, section.start):
+    if (
+        named
+        and isinstance(origin, ContinuedOrigin)
+        and None not in (origin.start, section.start)
+        and origin.start != section.start
+    ):
         raise InputError(
             f"expected no --from beside --origin {section.origin}, whose entry of pretrain.origins says from: {origin.start}, but "
             f"got {section.start}; leave it out, or change the entry"

@@ -42,8 +42,8 @@ class Course:
     def measure(self, indices: Sequence[int], epochs: int) -> Scores:
         """Fine-tune entrants by a schedule of a rung, and return their validation scores."""
         jobs = self._rung(indices, epochs)
-        later = len(self.seeds) * sum(rung.cost for rung in self.plan if rung.epochs > epochs)
-        left = len(jobs) * epochs + later
+        later = [rung for rung in self.plan if rung.epochs > epochs]
+        left = len(jobs) * epochs + len(self.seeds) * (cost_of(later) if later else 0)
         rung = f"{counted(len(indices), 'candidate')} x {counted(epochs, 'epoch')}"
         log.info("race: %s; %s left, this rung included", rung, counted(left, "epoch"))
         self.tryouts.progress.tally.expect(self.spent + left)

@@ -99,7 +99,7 @@ class Race:
 
     @property
     def planned(self) -> int:
-        """Epochs of the plan, of all seeds."""
+        """Epochs of the plan, of all seeds, without the rungs in which nobody would have to leave."""
         return len(self.seeds) * cost_of(self.plan)
 
     def value(self, heat: Heat, index: int) -> float:

@@ -54,12 +54,12 @@ def planned_cells(params: Params) -> list[CellName]:
     return study_cells(with_values(params, "pretrain", stop_on=None), {})
 
 
-def existing_cells(params: Params) -> list[CellName]:
-    """List the cells of the study; where pretrainings may stop early, those alone whose checkpoints are here."""
-    cells, checkpoints = study_cells(params, {}), Path(params.pretrain.out)
+def unknown_ends(params: Params) -> list[tuple[str, str]]:
+    """List the pretrainings of the study, by encoder and origin, that may have stopped early, if their checkpoints are not here."""
     if params.pretrain.stop_on is None:
-        return cells
-    return [cell for cell in cells if checkpoint_path(series_folder(checkpoints, cell.encoder, cell.origin), cell.epoch).exists()]
+        return []
+    checkpoints = Path(params.pretrain.out)
+    return [names for names in study_series(params, {}) if not any(series_folder(checkpoints, *names).glob("epoch-*.json"))]
 
 
 def require_epochs(params: Params) -> None:

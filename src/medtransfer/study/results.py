@@ -12,7 +12,7 @@ from medtransfer.config import Params
 from medtransfer.hashing import file_sha256
 from medtransfer.progress import loading
 from medtransfer.records import TARGET_FILE
-from medtransfer.study.cells import described, existing_cells
+from medtransfer.study.cells import described, study_cells, unknown_ends
 from medtransfer.study.store import RESULTS, command, publish
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
-    judged = None if everything else replace(described(params), planned=tuple(existing_cells(params)))
+    judged = None
+    if not everything:
+        judged = replace(described(params), planned=tuple(study_cells(params, {})), unknown_ends=frozenset(unknown_ends(params)))
     section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
 
     def load() -> "Make":
