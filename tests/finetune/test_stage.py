@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -647,11 +648,16 @@ def test_labels_that_are_predicted_by_chance_are_an_alarm(task: str, value: floa
     assert alarm == alarming and ("no better than chance" in clause) == alarming
 
 
-def test_what_is_solved_for_is_not_helped_by_longer_training():
-    primary = TASKS["binary"].primary
-    for remedy in (REMEDY, SOLVED):
-        clause, alarm = _note_poor_labels({primary.name: 0.5}, primary, ["a", "b"], remedy=remedy)
-        assert alarm and clause.endswith(f"; {remedy}")
+@pytest.mark.parametrize(("mode", "remedy"), [("linear", SOLVED), ("full", REMEDY), ("fused", REMEDY)])
+def test_what_is_solved_for_is_not_helped_by_longer_training(mode, remedy, tiny_params, monkeypatch, caplog):
+    tuning = SimpleNamespace(
+        cell=SimpleNamespace(name="one", mode=mode, key="k"), task=TASKS["binary"], protocol=SimpleNamespace(evaluate="test"),
+        class_names=["large"], target=SimpleNamespace(info=SimpleNamespace(regions={})),
+    )  # fmt: skip
+    monkeypatch.setattr("medtransfer.finetune.stage._prepare", lambda *_: [tuning])
+    monkeypatch.setattr("medtransfer.finetune.stage.complete", lambda *_: (SimpleNamespace(metrics={"auc": 0.5}), False))
+    run(tiny_params().finetune, [], Path("checkpoints"), Path("prepared"))
+    assert caplog.messages[-1].endswith(f", no better than chance (0.5); {remedy}")
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,13 @@ def test_what_is_no_race_is_refused_before_any_work(changed, match, race, watche
     assert watched.epochs == [] and not Path("race").exists()
 
 
+def test_the_smallest_budget_is_named_with_the_rungs_that_it_pays_for(tiny_params):
+    params = tiny_params({"race.eta": 2, "finetune.train_epochs": 8})
+    with pytest.raises(InputError, match="a budget of at least 16 epochs, which 4 x 1, 2 x 2, 1 x 8 epochs take, but got 5"):
+        stage._plan(params, 4, 5)
+    assert [rung.epochs for rung in stage._plan(params, 4, 16)] == [1, 2, 4, 8]
+
+
 def test_two_budgets_exclude_each_other(tiny_params):
     with pytest.raises(InputError, match="exclude each other"):
         tiny_params({"race.budget": 10, "race.budget_factor": 0.5})
