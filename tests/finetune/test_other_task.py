@@ -86,7 +86,7 @@ def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
 def test_robustness_needs_no_labels_and_other_indicators_say_so(presence: Presence, tiny_params: Callable[..., Params]) -> None:
     folder = study.score(tiny_params({"score.indicators": ["robustness"]}))
     assert (folder / "scores.json").is_file()
-    with pytest.raises(InputError, match=r"masks\.npy among .*dataset\.json, which logme needs, .* logme out of score\.indicators"):
+    with pytest.raises(InputError, match=r"masks\.npy among .*dataset\.json, .*; name another one in score\.indicators"):
         study.score(tiny_params({"score.indicators": ["robustness", "logme"]}))
 
 
