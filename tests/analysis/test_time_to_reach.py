@@ -7,7 +7,7 @@ from medtransfer.analysis.time_to_reach import gain_of, level_of, time_to_reach
 
 
 def test_the_level_is_a_share_of_the_best_mean() -> None:
-    assert level_of({"random": [0.5, 0.7], "seg-enc": [0.9, 0.7]}) == pytest.approx(0.95 * 0.8)
+    assert level_of([[0.5, 0.7], [0.9, 0.7]]) == pytest.approx(0.95 * 0.8)
 
 
 def test_the_first_point_at_the_level_counts_even_if_the_curve_falls_again() -> None:
@@ -35,4 +35,4 @@ def test_the_gain_is_over_shared_seeds() -> None:
 
 def test_the_level_is_counted_from_chance() -> None:
     """Of an AUC, .95 of .55 would be near chance."""
-    assert level_of({"a": [0.9, 0.7], "b": [0.6, 0.6]}, 0.5) == pytest.approx(0.5 + 0.95 * 0.3)
+    assert level_of([[0.9, 0.7], [0.6, 0.6]], 0.5) == pytest.approx(0.5 + 0.95 * 0.3)

@@ -9,7 +9,7 @@ import pytest
 from medtransfer import tracking
 from medtransfer.config.study_files import Part
 from medtransfer.records import CellName
-from medtransfer.studies.finished import Finished
+from medtransfer.studies.finished import DIGESTS, Finished
 from medtransfer.studies.printed import tables_of
 from medtransfer.studies.rows import Key, Planned, Row
 from medtransfer.studies.scenarios import write_scenarios
@@ -83,6 +83,55 @@ def test_scenarios_of_another_recipe_have_a_level_of_their_own(rows: list[Row], 
         levels = {line["target"]: float(line["level"]) for line in csv.DictReader(file)}
     assert levels == pytest.approx({"flowers17 (flowers-5)": 0.95 * 0.93, "flowers17 (faster)": 0.95 * 0.91})
     assert {path.name for path in tmp_path.glob("*.png")} == {"curves-flowers17-42-flowers-5.png", "curves-flowers17-42-faster.png"}
+
+
+@pytest.mark.parametrize("differing", ["pretraining", "data", "folds"])
+def test_runs_that_differ_in_what_they_share_a_name_with_are_scenarios_of_their_own(
+    rows: list[Row], tmp_path: Path, differing: str
+) -> None:
+    """Seed 0 of one part and seed 1 of another: a mean over both would be of two pretrainings."""
+
+    def moved(row: Row) -> Row:
+        cells = []
+        for one in row.cells:
+            assert one.finished is not None
+            if one.cell.seed == 0:
+                cells.append(one)
+                continue
+            cell = replace(one.cell, folds=2, fold=1) if differing == "folds" else one.cell
+            digests = tuple("other" if name == differing else "" for name in DIGESTS)
+            finished = replace(one.finished, cell=cell, digests=digests)
+            cells.append(replace(one, part=replace(one.part, name="again"), cell=cell, finished=finished))
+        return replace(row, cells=tuple(cells))
+
+    text = "\n".join(write_scenarios([moved(row) for row in rows], {}, 0.95, tmp_path))
+    with (tmp_path / "scenarios.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    means = {(line["scenario"], line["part"]): float(line["mean"]) for line in lines}
+    name = "dippel-unet conrec-flowers102, epoch 2700"
+    assert len(lines) == 6 and means[name, "flowers-5"] == 0.90 and means[name, "again"] == 0.92
+    assert f"{name} (flowers-5)" in text and f"{name}, seg-enc-dec (again)" in text
+    with (tmp_path / "decoders.csv").open() as file:
+        gains = {line["part"]: (float(line["gain"]), line["n"]) for line in csv.DictReader(file)}
+    assert gains == {"flowers-5": (pytest.approx(0.01), "1"), "again": (pytest.approx(0.03), "1")}
+
+
+def test_a_run_of_several_parts_counts_once_and_random_weights_are_named_by_origin(rows: list[Row], tmp_path: Path) -> None:
+    (full, _) = rows
+    again = tuple(replace(one, part=replace(one.part, name="again")) for one in full.cells)
+    others = tuple(
+        replace(one, cell=replace(one.cell, origin="conrec-flowers102"), finished=replace(
+            one.finished, cell=replace(one.finished.cell, origin="conrec-flowers102")))
+        for one in full.cells if one.finished and not one.cell.epoch
+    )  # fmt: skip
+    write_scenarios([full, replace(full, cells=again), replace(full, cells=others)], {}, 0.95, tmp_path)
+    with (tmp_path / "scenarios.csv").open() as file:
+        found = {line["scenario"]: (line["n"], line["part"]) for line in csv.DictReader(file)}
+    assert found == {
+        "dippel-unet conrec-flowers102, epoch 2700": ("2", "flowers-5, again"),
+        "dippel-unet random of simclr-flowers102": ("2", "flowers-5, again"),
+        "dippel-unet random of conrec-flowers102": ("2", "flowers-5"),
+    }
 
 
 def test_a_study_without_curves_and_decoders_gets_nothing(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: 
     if not found:
         return ()
     finals = {name: [curve[max(curve)] for curve in own] for name, own in found.items()}
-    level = level_of(finals, comparison.metric.chance)
+    level = level_of(finals.values(), comparison.metric.chance)
     return tuple(
         Learning(
             starts[name], tuple(own), tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),

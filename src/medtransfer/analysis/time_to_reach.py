@@ -4,7 +4,7 @@ Source: Dippel et al. 2022, figure 4, who show that a pretrained decoder learns 
 target must have the same training images, recipe and length.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -35,9 +35,9 @@ class Reached:
         return sum(step is not None for step in self.steps)
 
 
-def level_of(finals: Mapping[str, Sequence[float]], chance: float = 0.0) -> float:
+def level_of(finals: Iterable[Sequence[float]], chance: float = 0.0) -> float:
     """Return the level that counts as reached: SHARE of the way from chance to the highest mean of a scenario's final values."""
-    return chance + SHARE * (max(fmean(values) for values in finals.values()) - chance)
+    return chance + SHARE * (max(fmean(values) for values in finals) - chance)
 
 
 def time_to_reach(curves: Sequence[Curve], level: float, confidence: float) -> Reached:

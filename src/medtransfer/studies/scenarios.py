@@ -1,6 +1,6 @@
 """Scenarios of a study beside each other: modes and initialisations of a target and size, their curves, and what decoders gain."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.studies.curves_plot import Scenario, draw_curves
+from medtransfer.studies import curves_plot
+from medtransfer.studies.finished import Start
 from medtransfer.studies.printed import RANDOM, Tables
 from medtransfer.studies.rows import Planned, Row
 from medtransfer.tasks import TASKS
@@ -53,7 +54,7 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
                 )
         sections += [
             f"## Steps to {100 * SHARE:g} % of the way from chance to the best final mean, by the {samples} samples",
-            as_markdown([_readable(line) for line in reached]),
+            as_markdown(_readable_lines(reached)),
             f"Final is the mean of the test samples; the level and what reaches it are of the curves by the {samples} samples. "
             f"A mean and its {100 * confidence:g} % interval (Student's t, over seeds) are given where all runs reach the level. "
             "Scenarios of one recipe are compared. The resolution is the distance of two points of a curve. Figures: "
@@ -130,70 +131,110 @@ def _size(size: float | None) -> str:
     return "all" if size is None else size_text(size)
 
 
-def _scenarios(group: Sequence[Planned]) -> dict[str, list[Planned]]:
-    """Return the cells of each scenario by its name, from the best mean to the worst."""
-    found: dict[str, list[Planned]] = defaultdict(list)
+@dataclass(frozen=True)
+class Scenario:
+    """Runs of one mode and initialisation; of one recipe, data and pretraining, since others are never mixed with them.
+
+    Attributes:
+        name: initialisation and mode.
+        cells: its finished cells, those of a run that several parts have once.
+        parts: names of their parts.
+    """
+
+    name: str
+    cells: tuple[Planned, ...]
+    parts: str
+
+    @property
+    def values(self) -> list[float]:
+        """Values on the test samples."""
+        return [one.finished.value for one in self.cells if one.finished]
+
+    def runs_in(self, curves: Mapping[str, Curve]) -> list[Curve]:
+        """Return the curves of those of its runs that have one."""
+        return [curves[_run(one)] for one in self.cells if _run(one) in curves]
+
+
+def _scenarios(group: Sequence[Planned]) -> list[Scenario]:
+    """Return the scenarios of a group, from the best mean to the worst."""
+    found: dict[tuple[str, Start], list[Planned]] = defaultdict(list)
     for one in group:
-        mode = "" if one.cell.mode == "full" else f", {one.cell.mode}"
-        weights = f"{one.cell.origin}, epoch {one.cell.epoch}" if one.cell.epoch else RANDOM
-        found[f"{one.cell.encoder} {weights}{mode}"].append(one)
-    return dict(sorted(found.items(), key=lambda item: -fmean(_values(item[1]))))
+        if one.finished:
+            found[one.cell.mode, Start.of(one.finished)].append(one)
+    randoms = Counter((mode, start.encoder) for mode, start in found if not start.epoch)
+    scenarios = []
+    for (mode, start), cells in found.items():
+        weights = f"{start.origin}, epoch {start.epoch}"
+        if not start.epoch:
+            weights = RANDOM if randoms[mode, start.encoder] == 1 else f"{RANDOM} of {start.origin}"
+        name = f"{start.encoder} {weights}" + ("" if mode == "full" else f", {mode}")
+        once = {_run(one): one for one in cells}
+        scenarios.append(Scenario(name, tuple(once.values()), ", ".join(dict.fromkeys(one.part.name for one in cells))))
+    return sorted(scenarios, key=lambda scenario: -fmean(scenario.values))
 
 
-def _values(cells: Sequence[Planned]) -> list[float]:
-    return [one.finished.value for one in cells if one.finished]
+def _told_apart(names: Sequence[str], parts: Sequence[str]) -> list[str]:
+    """Return the names, with their parts where a name occurs again."""
+    count = Counter(names)
+    return [f"{name} ({part})" if count[name] > 1 else name for name, part in zip(names, parts, strict=True)]
 
 
-def _reached(
-    key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], confidence: float
-) -> list[Line]:  # fmt: skip
-    scenarios = {name: cells for name, cells in _scenarios(group).items() if all(_run(one) in curves for one in cells)}
-    if not scenarios:
+def _reached(key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], confidence: float) -> list[Line]:
+    complete = _complete(group, curves)
+    if not complete:
         return []
-    level, lines = _level(scenarios, curves), []
-    for name, cells in scenarios.items():
-        values, found = _values(cells), time_to_reach([curves[_run(one)] for one in cells], level, confidence)
+    level, lines = _level(complete, curves), []
+    for scenario in complete:
+        values, found = scenario.values, time_to_reach(scenario.runs_in(curves), level, confidence)
         low, high = found.interval or (None, None)
         lines.append({
-            "target": key.label, "size": _size(key.size), "scenario": name, "mean": fmean(values),
-            "std": stdev(values) if len(values) > 1 else None, "n": len(values), "level": level, "reached": found.count,
-            "steps": found.mean, "steps_low": low, "steps_high": high,
+            "part": scenario.parts, "target": key.label, "size": _size(key.size), "scenario": scenario.name,
+            "mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "n": len(values), "level": level,
+            "reached": found.count, "steps": found.mean, "steps_low": low, "steps_high": high,
         })  # fmt: skip
     return lines
 
 
-def _level(scenarios: Mapping[str, Sequence[Planned]], curves: Mapping[str, Curve]) -> float:
+def _complete(group: Sequence[Planned], curves: Mapping[str, Curve]) -> list[Scenario]:
+    """Return the scenarios all of whose runs have a curve."""
+    return [scenario for scenario in _scenarios(group) if len(scenario.runs_in(curves)) == len(scenario.cells)]
+
+
+def _level(scenarios: Sequence[Scenario], curves: Mapping[str, Curve]) -> float:
     """Return the level to reach, from the last points of the curves."""
-    finals = {name: [curves[_run(one)][max(curves[_run(one)])] for one in cells] for name, cells in scenarios.items()}
-    return level_of(finals, _metric([one for cells in scenarios.values() for one in cells]).chance)
+    finals = [[curve[max(curve)] for curve in scenario.runs_in(curves)] for scenario in scenarios]
+    return level_of(finals, _metric([one for scenario in scenarios for one in scenario.cells]).chance)
 
 
-def _gains(
-    key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], confidence: float
-) -> list[Line]:  # fmt: skip
-    by_start: dict[tuple[str, tuple[str, str, int]], dict[object, float]] = defaultdict(dict)
-    parts = {}
+def _gains(key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], confidence: float) -> list[Line]:
+    by_start: dict[tuple[str, Start], dict[object, float]] = defaultdict(dict)
+    parts: dict[tuple[str, Start], dict[str, None]] = defaultdict(dict)
     for one in group:
         if one.finished and (one.cell.mode == "full" or MODES[one.cell.mode].decoder_transferred):
-            by_start[one.cell.mode, one.start][one.cell.seed, one.cell.fold] = one.finished.value
-            parts[one.start] = one.part.name
+            mode_and_start = one.cell.mode, Start.of(one.finished)
+            by_start[mode_and_start][one.cell.seed, one.cell.fold] = one.finished.value
+            parts[mode_and_start][one.part.name] = None
     lines = []
     for (mode, start), values in by_start.items():
-        encoder, origin, epoch = start
         gain = None if mode == "full" else gain_of(values, by_start.get(("full", start), {}), confidence)
         if gain is None:
             continue
         low, high = gain.interval or (None, None)
-        table = tables.get(parts[start])
-        printed = (
-            [table.find(key.target, encoder, origin, epoch, name, key.size) for name in (mode, "full")] if table else [None, None]
+        table = next((tables[part] for part in parts[mode, start] if part in tables), None)
+        with_decoder, without = (
+            table and table.find(key.target, start.encoder, start.origin, start.epoch, name, key.size) for name in (mode, "full")
         )
         lines.append({
-            "target": key.label, "size": _size(key.size), "encoder": encoder, "origin": origin if epoch else RANDOM,
-            "gain": gain.mean, "low": low, "high": high, "n": gain.n,
-            "printed_gain": printed[0].mean - printed[1].mean if printed[0] and printed[1] else None,
+            "part": ", ".join(parts[mode, start]), "target": key.label, "size": _size(key.size), "encoder": start.encoder,
+            "origin": start.origin if start.epoch else RANDOM, "gain": gain.mean, "low": low, "high": high, "n": gain.n,
+            "printed_gain": with_decoder.mean - without.mean if with_decoder and without else None,
         })  # fmt: skip
     return lines
+
+
+def _readable_lines(lines: Sequence[Line]) -> list[Line]:
+    names = _told_apart([line["scenario"] for line in lines], [line["part"] for line in lines])
+    return [_readable({**line, "scenario": name}) for line, name in zip(lines, names, strict=True)]
 
 
 def _readable(line: Line) -> Line:
@@ -218,16 +259,19 @@ def _readable_gain(line: Line) -> Line:
 
 def _draw(path: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str) -> None:
     """Draw the curves of every scenario that has some: dashed with its decoder, dotted of random weights."""
-    starts, scenarios = list(dict.fromkeys(one.start for one in group)), _scenarios(group)
+    scenarios = [scenario for scenario in _scenarios(group) if scenario.runs_in(curves)]
+    names = _told_apart([scenario.name for scenario in scenarios], [scenario.parts for scenario in scenarios])
+    starts = list(dict.fromkeys(Start.of(one.finished) for one in group if one.finished))
     drawn = []
-    for name, cells in scenarios.items():
-        style = ":" if not cells[0].cell.epoch else "--" if MODES[cells[0].cell.mode].decoder_transferred else "-"
-        if own := [curves[_run(one)] for one in cells if _run(one) in curves]:
-            drawn.append(Scenario(name, starts.index(cells[0].start), style, own))
-    complete = {name: cells for name, cells in scenarios.items() if all(_run(one) in curves for one in cells)}
+    for name, scenario in zip(names, scenarios, strict=True):
+        finished, cell = scenario.cells[0].finished, scenario.cells[0].cell
+        assert finished is not None
+        style = ":" if not cell.epoch else "--" if MODES[cell.mode].decoder_transferred else "-"
+        drawn.append(curves_plot.Scenario(name, starts.index(Start.of(finished)), style, scenario.runs_in(curves)))
+    complete = _complete(group, curves)
     images = f"{_size(key.size)} {'of the ' if isinstance(key.size, float) else ''}training images"
     title, label = f"{key.label}, {images}", f"{samples} {_metric(group).label}"
-    draw_curves(path, drawn, _level(complete, curves) if complete else None, title, label)
+    curves_plot.draw_curves(path, drawn, _level(complete, curves) if complete else None, title, label)
 
 
 def _metric(cells: Sequence[Planned]) -> Metric:
