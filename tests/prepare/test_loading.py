@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,13 +132,50 @@ def test_what_is_noted_elsewhere_is_handed_on(raw: Path) -> None:
     assert here == whole and len(here.coloured) == 20 and elsewhere.of(paths[:7]).coloured.keys() == set(paths[5:7])
 
 
-def test_a_broken_picture_is_named_as_by_one_process(raw: Path, tmp_path: Path, three_processes: list[int]) -> None:
-    for number in (9, 14):
+def shorten(raw: Path, numbers: Iterable[int]) -> None:
+    for number in numbers:
         file = raw / f"images/p{number:02d}.png"
         file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, but it cannot be read"):
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_all_broken_files_are_named(
+    alone: bool, raw: Path, tmp_path: Path, three_processes: list[int], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    if alone:
+        monkeypatch.setattr(forks, "can_fork", lambda: False)
+    shorten(raw, (9, 14))
+    (raw / "masks/p16.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, .*\(2 other items are named above\)$"):
         prepared(raw, tmp_path / "out")
-    assert len(three_processes) == 2 and not (tmp_path / "out/t").exists()
+    first, second, third = [record.getMessage() for record in caplog.records if record.module == "loading"]
+    assert re.match(r"prepare: expected a whole picture in \S*p09.png, but it cannot be read", first)
+    assert second == "prepare: images/p14.png: the same" and "masks/p16.png" in third
+    assert len(three_processes) == (0 if alone else 2) and not (tmp_path / "out/t").exists()
+
+
+@pytest.mark.parametrize(("soon", "before"), [(60.0, 0), (0.0, 1)])
+def test_a_single_broken_file_is_the_error_and_named_before_a_long_look_at_the_others(
+    soon: float, before: int, raw: Path, tmp_path: Path, three_processes: list[int], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(loading, "SOON", soon)
+    shorten(raw, [9])
+    with pytest.raises(InputError, match=r"^expected a whole picture in \S*p09.png, but it cannot be read.*; replace the file$"):
+        prepared(raw, tmp_path / "out")
+    assert len([record for record in caplog.records if record.module == "loading"]) == before
+
+
+@pytest.mark.parametrize(("broken", "named"), [(range(1, 20), 18), (range(20), 2)])
+def test_when_it_is_of_no_use_the_rest_is_not_looked_at(
+    broken: range, named: int, raw: Path, tmp_path: Path, three_processes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nineteen of twenty pictures, and all of them: the settings may be wrong."""
+    monkeypatch.setattr(loading, "MOST_FAULTS", 19)
+    shorten(raw, broken)
+    with pytest.raises(InputError, match=rf"\({named} other items are named above; the rest was not looked at\)$"):
+        prepared(raw, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
