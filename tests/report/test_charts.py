@@ -26,6 +26,7 @@ from PIL import Image
 
 from medtransfer.analysis.model import Analysis, Judged, Summary
 from medtransfer.analysis.starts import Compared, Start, StartComparison
+from medtransfer.report import page_sections
 from medtransfer.report.plots import by_epoch, cost, figure, initialisations
 from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, icon, to_svg
@@ -355,18 +356,39 @@ def test_the_legend_says_why_epoch_0_may_be_within_noise_far_below(seeds: int, s
     noisy, *others = judged.candidates
     noisy = replace(noisy, within_noise=True, mean=0.2)
     below = replace(judged, candidates=(noisy, *(replace(other, mean=0.5, within_noise=other.key == 5) for other in others)))
-    assert by_epoch.near_labels([below]) == ["within noise of the best", *said]
+    assert by_epoch.Drawn.of([below]).near == ("within noise of the best", *said)
     best = replace(below, candidates=(replace(noisy, mean=0.6), *below.candidates[1:]))
-    assert by_epoch.near_labels([best]) == ["within noise of the best"]
+    assert by_epoch.Drawn.of([best]).near == ("within noise of the best",)
 
 
 def test_the_legend_of_the_png_explains_the_dots():
-    labels = {str(handle.get_label()): handle for handle in figure._handles(["within noise of the best", "epoch 0"], more=3)}
+    drawn = by_epoch.Drawn((ORACLE,), ("within noise of the best", "epoch 0"), "not within noise of the best", True)
+    labels = {str(handle.get_label()): handle for handle in figure._handles(drawn, more=3)}
     assert labels["not within noise of the best"].get_markerfacecolor() == "white"
     assert labels["within noise of the best"].get_markerfacecolor() == labels["within noise of the best"].get_color()
-    assert {"epoch 0", "3 more configurations"} < set(labels) and len(figure._handles(["near", "epoch 0"], more=0)) == len(
-        labels
-    ) - 1
+    assert labels.keys() == {
+        "best in hindsight", "within noise of the best", "epoch 0", "not within noise of the best", "3 more configurations",
+    }  # fmt: skip
+    assert len(figure._handles(drawn, more=0)) == 4
+
+
+def test_legends_explain_only_what_is_drawn(paperlike: Analysis, tmp_path: Path):
+    """Without scores nothing is chosen by robustness, and no robustness drawn; nor is any dot hollow."""
+    whole = by_epoch.Drawn.of(paperlike.judged)
+    assert whole.robustness and [selector.name for selector in whole.choices] == ["offline", "online", "oracle"]
+    pool = paperlike.judged[0]
+    near = tuple(replace(candidate, scores={}, within_noise=True) for candidate in pool.candidates)
+    best = replace(pool, candidates=near, verdicts=tuple(each for each in pool.verdicts if each.selector is ORACLE))
+    drawn = by_epoch.Drawn.of([best])
+    assert (drawn.choices, drawn.far, drawn.robustness) == ((ORACLE,), "", False)
+    page = page_sections.legend("Dice", drawn)
+    assert "best Dice" in page and "chosen by" not in page and "robustness" not in page and "not within" not in page
+    assert [str(handle.get_label()) for handle in figure._handles(drawn, 0)] == ["best in hindsight", "within noise of the best"]
+    drawn_by_lot = replace(best, verdicts=(replace(best.verdicts[0], candidate=None),))
+    assert by_epoch.Drawn.of([drawn_by_lot]).choices == ()
+    nothing = replace(best, candidates=(), verdicts=())
+    assert by_epoch.Drawn.of([nothing]) == by_epoch.Drawn((), (), "", False)
+    figure.draw(tmp_path / "nothing.png", [nothing])
 
 
 def started(name: str, values: tuple[float, ...], kept: bool | None) -> Compared:

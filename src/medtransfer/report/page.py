@@ -15,7 +15,7 @@ from medtransfer.report import (
 )
 from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, definitions, details, document, environment, figure, note, table
-from medtransfer.report.plots.by_epoch import near_labels
+from medtransfer.report.plots.by_epoch import Drawn
 from medtransfer.report.plots.cost import cost_front
 
 __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"]
@@ -32,7 +32,7 @@ def render(analysis: Analysis, title: str) -> str:
         tis=glossary.tis(metric),
         metric=capitalised(metric),
         robustness=glossary.ROBUSTNESS,
-        legend=page_sections.legend(metric, "; ".join(near_labels(analysis.judged))),
+        legend=page_sections.legend(metric, Drawn.of(analysis.judged)),
         panels=page_sections.panels(page_sections.order(analysis.judged)),
         shown=page_sections.shown(analysis),
         folded=page_sections.folded_panels(analysis),

@@ -23,6 +23,7 @@ from medtransfer.report import (
 )
 from medtransfer.report.format import between, epochs, probability_from_draws, share, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, initialisations, learning
+from medtransfer.report.plots.by_epoch import Drawn
 from medtransfer.report.plots.figure import MOST_PANELS, with_curves
 from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
@@ -105,12 +106,16 @@ def _in_brief(judged: Judged, with_epochs: bool) -> str:
     return "; ".join(parts)
 
 
-def legend(metric: str, near: str) -> Markup:
-    """Explain the marks of the panels, of a metric by its label; `near` is what filled dots mean."""
-    items = [(icon(selector.mark), f"chosen by {selector.phrase}") for selector in CONTRASTED]
-    items += [(icon(ORACLE.mark), f"best {metric}"), (icon(Mark(BLUE, "o")), near)]
-    items += [(icon(Mark(BLUE, "o"), filled=False), "not within noise of the best"), (icon(Mark(GREY, ".")), "robustness")]
-    lines = [Markup("<li>{}{}</li>").format(drawn, text) for drawn, text in items]
+def legend(metric: str, drawn: Drawn) -> Markup:
+    """Explain the marks of the panels, of a metric by its label."""
+    items = [
+        (icon(selector.mark), f"best {metric}" if selector is ORACLE else f"chosen by {selector.phrase}")
+        for selector in drawn.choices
+    ]
+    items += [(icon(Mark(BLUE, "o")), "; ".join(drawn.near))] if drawn.near else []
+    items += [(icon(Mark(BLUE, "o"), filled=False), drawn.far)] if drawn.far else []
+    items += [(icon(Mark(GREY, ".")), "robustness")] if drawn.robustness else []
+    lines = [Markup("<li>{}{}</li>").format(mark, text) for mark, text in items]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))
 
 

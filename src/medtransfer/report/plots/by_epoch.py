@@ -1,6 +1,7 @@
 """Panel of one judged pool: the outcome above robustness, by pretraining epoch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from math import ceil, isnan, nan
 
@@ -20,7 +21,7 @@ from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.score_names import score_label
-from medtransfer.selectors.selectors import CONTRASTED, ORACLE
+from medtransfer.selectors.selectors import CONTRASTED, ORACLE, Selector
 
 WIDTH, HEIGHT = 320, 232  # px
 LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel
@@ -35,10 +36,33 @@ def dice_by_epoch(judged: Judged) -> Markup:
     return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
 
 
-def near_labels(judged: Sequence[Judged]) -> list[str]:
-    """Return what filled dots mean; with two seeds epoch 0, whose spread is its own, may have one far below the best."""
-    alone = any(_is_near_by_its_own_seeds(each) for each in judged)
-    return ["within noise of the best", *(["epoch 0: by its own seeds"] if alone else [])]
+@dataclass(frozen=True)
+class Drawn:
+    """What panels show, for their legend.
+
+    Attributes:
+        choices: the selectors whose choices are marked.
+        near: what filled dots mean, and remarks on them; empty if there are none.
+        far: what hollow dots mean; empty likewise.
+        robustness: whether one shows robustness.
+    """
+
+    choices: tuple[Selector, ...]
+    near: tuple[str, ...]
+    far: str
+    robustness: bool
+
+    @classmethod
+    def of(cls, judged: Sequence[Judged]) -> "Drawn":
+        """Return what the panels of pools show; with two seeds epoch 0, whose spread is its own, may be near though far below."""
+        candidates = [candidate for pool in judged for candidate in pool.candidates]
+        keys = [{candidate.key for candidate in pool.candidates} for pool in judged]
+        chosen = {one.selector for pool, own in zip(judged, keys, strict=True) for one in pool.verdicts if one.candidate in own}
+        near = ["within noise of the best"] if any(candidate.within_noise for candidate in candidates) else []
+        near += ["epoch 0: by its own seeds"] if any(_is_near_by_its_own_seeds(pool) for pool in judged) else []
+        far = "" if all(candidate.within_noise for candidate in candidates) else "not within noise of the best"
+        scored = any(candidate.robustness is not None for candidate in candidates)
+        return cls(tuple(selector for selector in MARKED if selector in chosen), tuple(near), far, scored)
 
 
 def _is_near_by_its_own_seeds(judged: Judged) -> bool:

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from medtransfer.analysis.model import Judged
 from medtransfer.records import atomic_path
-from medtransfer.report.plots.by_epoch import MARKED, draw_panel, near_labels
+from medtransfer.report.plots.by_epoch import Drawn, draw_panel
 from medtransfer.selectors.marks import BLUE
 from medtransfer.selectors.selectors import CONTRASTED
 from medtransfer.wording import counted
@@ -26,8 +26,8 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
     curves = with_curves(judged)
     shown, columns = curves[:MOST_PANELS], min(3, len(curves))
     rows = -(-len(shown) // columns)
-    handles = _handles(near_labels(shown), len(judged) - len(shown))
-    lines = -(-len(handles) // (2 * columns))
+    handles = _handles(Drawn.of(shown), len(judged) - len(shown))
+    lines = max(1, -(-len(handles) // (2 * columns)))
     foot_height = 0.15 + 0.25 * lines
     figure = Figure(figsize=(4.6 * columns, 3.6 * rows + foot_height))
     (body,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6 * rows, foot_height))
@@ -35,26 +35,26 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
         (heading,), (panel,) = cell.subfigures(2, 1, squeeze=False, height_ratios=(1, 12))
         heading.text(0.012, 0.2, pool.name, fontsize=10)
         draw_panel(panel, pool)
-    foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
+    if handles:
+        foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=130, format="png")
 
 
-def _handles(near: Sequence[str], more: int) -> list[Line2D]:
+def _handles(drawn: Drawn, more: int) -> list[Line2D]:
     """Return the entries of the legend: the choices, the two kinds of dots, and how many configurations are not drawn.
 
     Args:
-        near: what filled dots mean, and remarks on it.
+        drawn: what the panels show.
         more: number of configurations that are not drawn.
     """
     handles = [
         Line2D([], [], color=s.mark.colour, marker=s.mark.marker, linestyle=s.mark.line if s in CONTRASTED else "", label=s.label)
-        for s in MARKED
+        for s in drawn.choices
     ]
-    first, *others = near
-    dots = [("o", BLUE, first), *(("", "", text) for text in others), ("o", "white", "not within noise of the best")]
-    if more:
-        dots.append(("", "", counted(more, "more configuration")))
+    dots = [("o" if index == 0 else "", BLUE, text) for index, text in enumerate(drawn.near)]
+    dots += [("o", "white", drawn.far)] if drawn.far else []
+    dots += [("", "", counted(more, "more configuration"))] if more else []
     for marker, face, label in dots:
         handles.append(Line2D([], [], color=BLUE, marker=marker, markerfacecolor=face or None, linestyle="", label=label))
     return handles
