@@ -234,3 +234,13 @@ def test_results_of_other_checkpoints_are_refused(explained: tuple[Params, str],
 def test_an_empty_store_is_an_error(workplace: Path, tiny_params: Callable[..., Params]) -> None:
     with pytest.raises(InputError, match="expected .* it holds none"):
         study.explain(tiny_params({"explain.out": "explain"}))
+
+
+def test_what_the_study_does_not_plan_is_said(explained: tuple[Params, str]) -> None:
+    params, _ = explained
+    assert not {0, 1} & set(params.study.seeds)
+    planned = len(study.study_cells(params, {}))
+    assert f"- {planned} of the {planned} fine-tunings" not in Path("explain/explain.md").read_text()  # nothing is of the section
+    study.explain(params.model_copy(update={"study": params.study.model_copy(update={"seeds": [0], "modes": ["full"]})}))
+    assert "- 15 fine-tunings are judged that the section `study` does not plan: mode decoder; seed 1" in Path(
+        "explain/explain.md").read_text()  # fmt: skip

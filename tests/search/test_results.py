@@ -75,7 +75,13 @@ def test_a_real_study_is_searched(workplace: Path, no_pictures: None, tiny_param
     study.score(params)
     study.finetune(params, study.study_cells(params, {}))
     text = study.search(params)
-    assert "With one target only (sample) nothing can be held out" in text
+    assert "With one target only (sample) nothing can be held out" in text and "section `study`" not in text
+    more = tiny_params({"search.margins": {"low": 0.0, "high": 1.0, "step": 0.1}, "study.seeds": [7, 8], "report.least": 0})
+    cells = study.study_cells(more, {})
+    assert f"- {len(cells) // 2} of the {len(cells)} fine-tunings that the section `study` plans are not in the" in study.search(
+        more
+    )
+    assert "section `study`" not in study.search(more, everything=True)
     default = RobustnessSetting("cosine", 0.5, -2, "frozen")
     pairs = set(product(params.search.distances, params.search.levels))
     judged = [configuration for configuration in collect(default)[0] if not unjudged(configuration, params.report.least)]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from medtransfer.analysis.described import Described
 from medtransfer.analysis.pool import PORTION, Pool, portion_of
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.records import CellName
@@ -25,24 +26,23 @@ class _Cell(NamedTuple):
     seed: int
 
 
-def compare_with_plan(
-    planned: Collection[CellName], pools: Sequence[Pool], unknown_ends: Collection[tuple[str, str]] = ()
-) -> tuple[str, ...]:  # fmt: skip
+def compare_with_plan(described: Described | None, pools: Sequence[Pool]) -> tuple[str, ...]:
     """Say how many planned fine-tunings the store lacks, and how many are judged that are not planned.
 
     Args:
-        planned: what the section `study` plans.
+        described: the study that is judged, with what its section `study` plans; None for everything in the store. Of
+            pretrainings with unknown ends, if any of their checkpoints was fine-tuned, the others are not missed.
         pools: what is judged.
-        unknown_ends: pretrainings, by encoder and origin, that may have stopped before some planned epochs: if any of their
-            checkpoints was fine-tuned, the others are not missed.
 
     Returns:
         Up to two lines; none where nothing that is judged is planned, since the section then describes another study.
     """
-    wanted = {cell: _planned(cell) for cell in planned}
+    if described is None:
+        return ()
+    wanted = {cell: _planned(cell) for cell in described.planned}
     known = {cell for pool in pools for cell in _judged(pool)}
     seedless = {cell[:-1] for pool in pools if pool.seedless for cell in _judged(pool)}
-    ended = {(cell.encoder, cell.origin) for cell in known} & set(unknown_ends)
+    ended = {(cell.encoder, cell.origin) for cell in known} & described.unknown_ends
     missing = [
         cell for cell, fields in wanted.items()
         if fields not in known and fields[:-1] not in seedless and (cell.encoder, cell.origin) not in ended

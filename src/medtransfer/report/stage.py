@@ -88,7 +88,7 @@ def _run(
     analysis = replace(
         analyse(pools, left_out, sampling_of(section), searched(setting), eta), starts=starts, learned=read_learning(starts),
         reference=section.reference, maps=read_maps(pools), similarities=read_similarities(pools),
-        plan=compare_with_plan(described.planned, pools, described.unknown_ends) if described else (),
+        plan=compare_with_plan(described, pools),
     )  # fmt: skip
     out = Path(section.out)
     for name in (BY_SIZE, STARTS):

@@ -9,6 +9,7 @@ from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.no_results import no_fine_tunings
+from medtransfer.analysis.planned import compare_with_plan
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pools import collect
 from medtransfer.config.loaded_files import repeated_options
@@ -29,7 +30,7 @@ from medtransfer.tasks.contract import shared_label
 
 @dataclass(frozen=True)
 class Results:
-    """Cases of a search, and sentences on what was left out."""
+    """Cases of a search, and sentences on what was left out and how they differ from what the section `study` plans."""
 
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
@@ -79,7 +80,7 @@ def read_own(
         make_case(pool, scored.get(pool.score_run, UNSCORED), complete_only(others.get(pool.score_runs, {}), pool))
         for pool in usable
     ]
-    return Results(tuple(cases), (*left_out, *notes))
+    return Results(tuple(cases), (*compare_with_plan(described, pools), *left_out, *notes))
 
 
 def _read_robustness(pools: Sequence[Pool], kept: Collection[tuple[str, int]]) -> dict[str, Scored]:

@@ -18,9 +18,15 @@ from medtransfer.study.store import RESULTS, command, publish
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from medtransfer.analysis.described import Described
     from medtransfer.config import Replay
 
     Make = Callable[[], tracking.Made]
+
+
+def _with_plan(params: Params) -> "Described":
+    """Return the study that the parameters describe, with what its section `study` plans."""
+    return replace(described(params), planned=tuple(study_cells(params, {})), unknown_ends=frozenset(unknown_ends(params)))
 
 
 @command(*RESULTS, "report", make=False)
@@ -36,9 +42,7 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
-    judged = None
-    if not everything:
-        judged = replace(described(params), planned=tuple(study_cells(params, {})), unknown_ends=frozenset(unknown_ends(params)))
+    judged = None if everything else _with_plan(params)
     section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
 
     def load() -> "Make":
@@ -73,7 +77,7 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     from medtransfer.score.options import robustness_of, views_of
 
     section, default, views, drawn = params.search, robustness_of(params.score), views_of(params.score), params.report
-    judged = None if everything or section.results == "replay" else described(params)
+    judged = None if everything or section.results == "replay" else _with_plan(params)
 
     def load() -> "Make":
         require_results(section.results)
@@ -107,16 +111,18 @@ def explain(params: Params, force: bool = False) -> str:
     judged, records = None, []
     if section.results == "own":
         publish(params)
-        judged = described(params)
+        judged = _with_plan(params)
         records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
     def load() -> "Make":
         require_results(section.results)
         with loading("explain"):
+            from medtransfer.analysis.planned import compare_with_plan
             from medtransfer.analysis.pools import collect
 
         def make() -> tracking.Made:
             pools, left_out = ([], []) if section.results == "replay" else collect(setting, views, judged)
+            left_out = [*compare_with_plan(judged, pools), *left_out]
             with loading("explain"):  # once there is something to explain
                 from medtransfer.explain.cases import Cases, read_own
                 from medtransfer.explain.stage import run
