@@ -14,6 +14,11 @@ def are(number: int, what: str) -> str:
     return f"{counted(number, what)} {'is' if number == 1 else 'are'}"
 
 
+def training_images(size: str) -> str:
+    """Return what a size of training images means: `all training images`, `50 training images`, `50% of the training images`."""
+    return f"{size}{' of the' if size.endswith('%') else ''} training images"
+
+
 def duration(seconds: float) -> str:
     """Return a time of two digits or so: `40 s`, `12 min`, `2.5 h`, `30 h`."""
     for unit, name in ((3600.0, "h"), (60.0, "min")):

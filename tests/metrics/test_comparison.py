@@ -16,6 +16,8 @@ from medtransfer.metrics.comparison import (
     mean_tis_interval,
     share_interval,
 )
+from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import lowest_tis
 
 SIX = [0.02, -0.01, 0.03, 0.04, 0.01, 0.05]
 NAMES = list("abcdef")
@@ -88,6 +90,16 @@ def test_the_interval_of_a_mean_tis_reaches_as_far_as_that_of_exponential_losses
     assert mean_tis_interval(mean, 0.95) == pytest.approx((1 - 12 * 0.01 / 4.403789, 0.99 + 2.570582 * 0.0002), abs=1e-6)
     wide = ClusterMean(0.99, 0.02, 5, 6, ("pretraining",))
     assert mean_tis_interval(wide, 0.95) == pytest.approx((0.99 - 2.570582 * 0.02, 1.0), abs=1e-6)
+
+
+def test_the_interval_of_a_mean_tis_below_0_holds_it() -> None:
+    """Of a kappa the TIS of random weights may be negative; of a Dice it is not."""
+    mean = ClusterMean(-0.276, 0.05, 5, 6, ("pretraining",))
+    kappa, dice = (TASKS[name].primary for name in ("ordinal", "segmentation"))
+    low, high = mean_tis_interval(mean, 0.95, lowest_tis([dice, kappa])) or (0.0, 0.0)
+    assert low < -0.276 < high < 0
+    near = ClusterMean(0.05, 0.05, 5, 6, ("pretraining",))
+    assert (mean_tis_interval(near, 0.95, lowest_tis([dice])) or (1.0, 0.0))[0] == 0
 
 
 @pytest.mark.parametrize("hits", [0, 1, 4, 8])

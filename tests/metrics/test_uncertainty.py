@@ -120,6 +120,31 @@ def test_tis_of_a_uniform_draw_by_hand() -> None:
     assert tis_interval(known([0.9, 1.0], [0.03, 0.02]), None, 0.95) == pytest.approx(tuple(x / 2 + 0.5 for x in half))
 
 
+def test_tis_of_a_negative_outcome_by_hand() -> None:
+    """The best of the rivals gives the ratio nearest to 0, -.2, which is the TIS; the ratio to the other is -.4."""
+    errors = {1.0: np.sqrt(0.03**2 + (0.2 * 0.02) ** 2), 0.5: np.sqrt(0.03**2 + (0.4 * 0.02) ** 2) / 0.5}
+    low, high = tis_interval(known([-0.2, 1.0, 0.5], [0.03, 0.02, 0.02]), 0, 0.95)
+    assert low == pytest.approx(max(-0.2 - 2.241403 * errors[1.0], -0.4 - 2.241403 * errors[0.5]), abs=1e-6)
+    assert high == pytest.approx(max(-0.2 + 1.959964 * errors[1.0], -0.4 + 1.959964 * errors[0.5]), abs=1e-6)
+    assert low < -0.2 < high
+    low, high = tis_interval(known([-1.3, 1.0], [0.03, 0.02]), None, 0.95)
+    assert low < -0.15 < high < 0
+
+
+@pytest.mark.parametrize("true", [-0.4, -0.05, 0.0, 0.05])
+def test_tis_of_outcomes_about_0_is_covered(true: float) -> None:
+    """Outcomes of three seeds, as of a kappa of random weights beside good ones."""
+    rng, means = generator(3), np.array([true, 0.3, 0.7, 0.68])
+    hits = 0
+    for _ in range(600):
+        values = {index: (mean + rng.normal(0, 0.05, 3)).tolist() for index, mean in enumerate(means)}
+        low, high = tis_interval(estimate(values, apart={0}), 0, 0.95)
+        estimated = np.mean(values[0]) / max(np.mean(row) for row in values.values())
+        assert low <= estimated <= high
+        hits += low <= true / 0.7 <= high
+    assert hits / 600 >= 0.93
+
+
 def test_more_rivals_move_only_the_upper_limit() -> None:
     few, many = known([0.8, 1.0], [0.01, 0.01]), known([0.8, 1.0, 0.1, 0.1, 0.1], [0.01] * 5)
     (low, high), (low_many, high_many) = tis_interval(few, 0, 0.95), tis_interval(many, 0, 0.95)

@@ -25,7 +25,7 @@ def draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Draw:
 
 
 def test_the_mean_is_drawn_where_all_runs_have_a_value(draw: Draw) -> None:
-    figure = draw([Scenario("unet simple", 0, "-", CURVES)])
+    figure = draw([Scenario("unet simple", 0, 0, CURVES)])
     (line,) = figure.axes[0].lines
     assert list(line.get_xdata()) == [10, 20] and line.get_ydata() == pytest.approx([0.2, 0.5])
     words = [text.get_text() for text in figure.texts]
@@ -34,7 +34,7 @@ def test_the_mean_is_drawn_where_all_runs_have_a_value(draw: Draw) -> None:
 
 
 def test_the_level_is_a_line_with_its_meaning(draw: Draw) -> None:
-    figure = draw([Scenario("unet simple", 0, "-", CURVES[:1])], level=0.475)
+    figure = draw([Scenario("unet simple", 0, 0, CURVES[:1])], level=0.475)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["unet simple", "95 % of the way from chance to the best final mean: 0.475"]
     assert list(figure.axes[0].lines[-1].get_ydata()) == [0.475, 0.475]
@@ -43,7 +43,7 @@ def test_the_level_is_a_line_with_its_meaning(draw: Draw) -> None:
 
 def test_twelve_lines_differ_and_their_legend_covers_nothing(draw: Draw) -> None:
     names = [f"dippel-unet conrec-flowers102-{start}, epoch 2700, seg-enc-dec" for start in range(6)]
-    figure = draw([Scenario(f"{names[start]} {style}", start, style, CURVES) for start, style in product(range(6), ("-", "--"))])
+    figure = draw([Scenario(f"{names[start]} {mode}", start, mode, CURVES) for start, mode in product(range(6), range(2))])
     axes = figure.axes[0]
     assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines}) == 12
     figure.canvas.draw()
@@ -52,5 +52,5 @@ def test_twelve_lines_differ_and_their_legend_covers_nothing(draw: Draw) -> None
 
 
 def test_more_initialisations_than_colours_have_other_markers(draw: Draw) -> None:
-    lines = draw([Scenario(str(start), start, "-", CURVES) for start in range(20)]).axes[0].lines
+    lines = draw([Scenario(str(start), start, 0, CURVES) for start in range(20)]).axes[0].lines
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 20

@@ -4,7 +4,9 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from medtransfer import tracking
 from medtransfer.config.study_files import Part
@@ -80,8 +82,12 @@ def test_scenarios_of_another_recipe_have_a_level_of_their_own(rows: list[Row], 
     cells = tuple(replace(one, part=faster) for one in rows[0].cells)
     write_scenarios([*rows, replace(rows[0], cells=cells)], {}, 0.95, tmp_path)
     with (tmp_path / "scenarios.csv").open() as file:
-        levels = {line["target"]: float(line["level"]) for line in csv.DictReader(file)}
-    assert levels == pytest.approx({"flowers17 (flowers-5)": 0.95 * 0.93, "flowers17 (faster)": 0.95 * 0.91})
+        lines = list(csv.DictReader(file))
+    levels = {line["part"]: float(line["level"]) for line in lines}
+    assert levels == pytest.approx({"flowers-5": 0.95 * 0.93, "faster": 0.95 * 0.91})
+    assert {line["target"] for line in lines} == {"flowers17"} and {line["scenario"] for line in lines} == {
+        "dippel-unet random", "dippel-unet conrec-flowers102, epoch 2700", "dippel-unet conrec-flowers102, epoch 2700, seg-enc-dec",
+    }  # fmt: skip
     assert {path.name for path in tmp_path.glob("*.png")} == {"curves-flowers17-42-flowers-5.png", "curves-flowers17-42-faster.png"}
 
 
@@ -107,13 +113,65 @@ def test_runs_that_differ_in_what_they_share_a_name_with_are_scenarios_of_their_
     text = "\n".join(write_scenarios([moved(row) for row in rows], {}, 0.95, tmp_path))
     with (tmp_path / "scenarios.csv").open() as file:
         lines = list(csv.DictReader(file))
-    means = {(line["scenario"], line["part"]): float(line["mean"]) for line in lines}
+    means = {line["scenario"]: float(line["mean"]) for line in lines}
     name = "dippel-unet conrec-flowers102, epoch 2700"
-    assert len(lines) == 6 and means[name, "flowers-5"] == 0.90 and means[name, "again"] == 0.92
-    assert f"{name} (flowers-5)" in text and f"{name}, seg-enc-dec (again)" in text
+    assert len(lines) == 6 and means[f"{name} (flowers-5)"] == 0.90 and means[f"{name} (again)"] == 0.92
+    assert f"{name} (flowers-5)" in text and f"{name} (again), seg-enc-dec" in text
     with (tmp_path / "decoders.csv").open() as file:
         gains = {line["part"]: (float(line["gain"]), line["n"]) for line in csv.DictReader(file)}
     assert gains == {"flowers-5": (pytest.approx(0.01), "1"), "again": (pytest.approx(0.03), "1")}
+
+
+def test_the_seeds_of_a_fold_are_one_repetition(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means and gains over two folds of two seeds have two values, as in study.csv, and the steps of a fold are a mean."""
+    values = {"full": {(1, 0): 0.8, (1, 1): 0.9, (2, 0): 0.7, (2, 1): 0.6}, "seg-enc-dec": {(1, 0): 0.9, (1, 1): 0.92, (2, 0): 0.8}}
+    curves, divided = {}, []
+    for row in rows:
+        (one,) = (cell for cell in row.cells if cell.cell.epoch and cell.cell.seed == 0)
+        cells = []
+        for (fold, seed), value in values[row.key.mode].items():
+            cell = replace(one.cell, seed=seed, fold=fold, folds=2)
+            curves[f"{row.key.mode}{fold}{seed}"] = {100: value if seed else 0.1, 200: value}
+            assert one.finished is not None
+            finished = replace(one.finished, cell=cell, value=value, run=f"{row.key.mode}{fold}{seed}")
+            cells.append(replace(one, cell=cell, finished=finished))
+        divided.append(replace(row, cells=tuple(cells)))
+    monkeypatch.setattr(tracking, "read_curves", lambda ids, metric: {run: curves[run] for run in ids})
+    text = "\n".join(write_scenarios(divided, {}, 0.95, tmp_path))
+    with (tmp_path / "scenarios.csv").open() as file:
+        best, full = csv.DictReader(file)
+    assert (float(full["mean"]), float(full["std"]), full["n"]) == (
+        pytest.approx(0.75),
+        pytest.approx(np.std([0.85, 0.65], ddof=1)),
+        "2",
+    )
+    assert (float(best["mean"]), best["n"]) == (pytest.approx(0.855), "2") and "0.7500 ± 0.1414" in text
+    assert float(best["level"]) == pytest.approx(0.95 * 0.855) and (best["reached"], full["reached"]) == ("1", "0")
+    with (tmp_path / "decoders.csv").open() as file:
+        (gain,) = csv.DictReader(file)
+    folds = [(0.1 + 0.02) / 2, 0.1]
+    low, high = stats.t.interval(0.95, 1, np.mean(folds), stats.sem(folds))
+    assert (float(gain["gain"]), float(gain["low"]), float(gain["high"]), gain["n"]) == (
+        pytest.approx(0.08), pytest.approx(low), pytest.approx(high), "2",
+    )  # fmt: skip
+
+
+def test_random_weights_gain_nothing_from_their_decoder_and_a_lost_curve_is_said(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = [one for one in rows[0].cells if not one.cell.epoch]
+    cells = []
+    for one in decoded:
+        assert one.finished is not None
+        cell = replace(one.cell, mode="seg-enc-dec")
+        cells.append(replace(one, cell=cell, finished=replace(one.finished, cell=cell, run=f"{one.finished.run} decoded")))
+    row = Row(Key("flowers17", "seg-enc-dec", 42), (*rows[1].cells, *cells))
+    known = tracking.read_curves
+    monkeypatch.setattr(tracking, "read_curves", lambda ids, metric: known([run for run in ids if "decoded" not in run], metric))
+    text = "\n".join(write_scenarios([rows[0], row], {}, 0.95, tmp_path))
+    with (tmp_path / "decoders.csv").open() as file:
+        assert [line["origin"] for line in csv.DictReader(file)] == ["conrec-flowers102"]
+    assert "1 scenario without a curve of each run is left out" in text and "`curves-flowers17-42.png`." in text
 
 
 def test_a_run_of_several_parts_counts_once_and_random_weights_are_named_by_origin(rows: list[Row], tmp_path: Path) -> None:

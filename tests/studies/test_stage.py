@@ -1,5 +1,6 @@
 """Command `study`: a small study run whole, what it leaves out, its results beside printed ones, and its params for DVC."""
 
+import json
 import os
 import subprocess
 import sys
@@ -186,8 +187,8 @@ def test_parts_of_other_recipes_are_lines_of_their_own_and_parts_of_other_seeds_
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [(row["part"], row["n"], round(float(row["mean"]), 9)) for row in rows] == [("slow, more", "3", 0.7), ("fast", "2", 0.2)]
     lines = (workplace / "out/study.md").read_text().splitlines()
-    assert [line.split("|")[1:3] for line in lines if "unet simple" in line] == [
-        [" slow, more ", " unet simple, epoch 10 "], [" fast       ", " unet simple, epoch 10 "],
+    assert [line.split("|")[1].strip() for line in lines if "unet simple" in line] == [
+        "unet simple, epoch 10 (slow, more)", "unet simple, epoch 10 (fast)",
     ]  # fmt: skip
 
 
@@ -223,6 +224,39 @@ def test_folds_of_other_numbers_are_lines_of_their_own(workplace: Path) -> None:
     table = read_table(workplace / "out/study.csv", "")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [(row["part"], row["n"], round(float(row["mean"]), 9)) for row in rows] == [("three", "3", 0.7), ("two", "2", 0.2)]
+
+
+def test_random_weights_of_several_origins_and_those_that_others_continue_from_are_told_apart(workplace: Path) -> None:
+    """Epoch 0 of weights that continue from trained ones is those, and no random initialisation."""
+    Path("mine.yaml").write_text(yaml.safe_dump({
+        "about": {"what": "Which start?", "printed": {
+            "paper": "hosseinzadeh-taher", "tables": ["table3"], "row": "{origin}", "column": "{target}", "scale": 100,
+            "names": {"target": {"sample": "PXS"}, "origin": {"random": "supervised"}},
+        }},
+        "pretrain": {"origins": {"later": {
+            **load().pretrain.origins["continued"].model_dump(mode="json", by_alias=True), "from": "simple"}}},
+        "study": {"modes": ["full"], "seeds": [1], "epochs": "last", "origins": ["simple", "advanced", "later"]},
+    }))  # fmt: skip
+    chosen = load_study("mine.yaml")
+    parents = json.dumps([{"encoder": "unet", "origin": "simple", "epoch": 10, "source": "sample"}])
+    trained = {"pretraining": "of later", "parents": parents, "chain": "simple>sample"}
+    tracking.write_runs("pretrain", [tracking.RunRecord("unet-later", "p", trained, {})], "runs")
+    for origin, value in (("simple", 0.3), ("advanced", 0.4), ("later", 0.7)):
+        fields = {
+            "source": "sample", "origin": origin, "encoder": "unet", "target": "sample", "mode": "full",
+            "pretraining": f"of {origin}", "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": 0,
+            "seed": 1, "primary": "dice",
+        }  # fmt: skip
+        tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
+    summary = write_results(chosen, workplace / "out")
+    assert "3 means, 2 of them beside a printed one, of which none could be tested" in summary
+    table = read_table(workplace / "out/study.csv", "")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["origin"] for row in rows] == ["later", "random of advanced", "random of simple"]
+    lines = (workplace / "out/study.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines if "| unet" in line] == [
+        "unet later, epoch 0", "unet random of advanced", "unet random of simple",
+    ]  # fmt: skip
 
 
 def test_a_wrong_template_of_printed_tables_is_named() -> None:

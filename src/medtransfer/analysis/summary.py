@@ -12,6 +12,7 @@ from medtransfer.metrics.comparison import ClusterMean, cluster_mean, coarsest, 
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, OUTCOME, SELECTORS, Selector
+from medtransfer.tasks.contract import lowest_tis
 
 
 def analyse(
@@ -81,9 +82,10 @@ def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) 
     near = [verdict.within_noise for verdict in verdicts if verdict.within_noise is not None]
     cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), shared_cost(pools, selector)
     fixed, fixed_shared = at_cost(pools, cost), at_cost(pools, shared)
+    lowest = lowest_tis(judged.pool.metric for judged in pools)
     return Summary(
         selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
-        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence),
+        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence, lowest),
         min_tis=min(verdict.tis for verdict in verdicts),
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(fixed) / len(fixed) if fixed else None,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from medtransfer.analysis.by_size import Repeats, paired_gains
 from medtransfer.metrics.comparison import Interval
 from medtransfer.metrics.uncertainty import mean_interval
 
@@ -17,21 +18,22 @@ Curve = Mapping[int, float]  # value by step
 
 @dataclass(frozen=True)
 class Reached:
-    """When the runs of one scenario reach a level.
+    """When the repetitions of one scenario reach a level.
 
     Attributes:
-        steps: first step of every run whose value is at least the level, in the order of the runs; None where it never is.
-        mean: mean of the steps; None unless every run reaches the level, since those that do are the fast ones.
-        interval: Student's interval of the mean; None likewise, and of one run.
+        steps: first step of every repetition at which its value is at least the level, the mean over its seeds, in the order of
+            the repetitions; None where a seed never reaches it.
+        mean: mean of the steps; None unless every repetition reaches the level, since those that do are the fast ones.
+        interval: Student's interval of the mean; None likewise, and of one repetition.
     """
 
-    steps: tuple[int | None, ...]
+    steps: tuple[float | None, ...]
     mean: float | None
     interval: Interval | None
 
     @property
     def count(self) -> int:
-        """Runs that reach the level."""
+        """Repetitions that reach the level."""
         return sum(step is not None for step in self.steps)
 
 
@@ -40,29 +42,39 @@ def level_of(finals: Iterable[Sequence[float]], chance: float = 0.0) -> float:
     return chance + SHARE * (max(fmean(values) for values in finals) - chance)
 
 
-def time_to_reach(curves: Sequence[Curve], level: float, confidence: float) -> Reached:
-    """Return when runs reach a level; between two points of a curve it counts at the later one.
+def time_to_reach(repetitions: Sequence[Sequence[Curve]], level: float, confidence: float) -> Reached:
+    """Return when repetitions reach a level; between two points of a curve it counts at the later one.
 
     Args:
-        curves: value by step of every run.
+        repetitions: value by step of every run; the seeds of a fold are one repetition, without folds each seed is.
         level: the level.
-        confidence: coverage of the interval.
+        confidence: coverage of the interval, which ends at 0 and at the last step of the curves.
     """
-    steps = tuple(min((step for step, value in curve.items() if value >= level), default=None) for curve in curves)
-    reached = [float(step) for step in steps if step is not None]
+    steps = tuple(_mean_of_all([_first(curve, level) for curve in curves]) for curves in repetitions)
+    reached = [step for step in steps if step is not None]
     if len(reached) < len(steps) or not steps:
         return Reached(steps, None, None)
-    return Reached(steps, fmean(reached), mean_interval(reached, confidence, 0.0) if len(reached) > 1 else None)
+    last = float(max(max(curve) for curves in repetitions for curve in curves))
+    return Reached(steps, fmean(reached), mean_interval(reached, confidence, 0.0, last) if len(reached) > 1 else None)
+
+
+def _first(curve: Curve, level: float) -> int | None:
+    return min((step for step, value in curve.items() if value >= level), default=None)
+
+
+def _mean_of_all(steps: Sequence[int | None]) -> float | None:
+    known = [step for step in steps if step is not None]
+    return fmean(known) if len(known) == len(steps) else None
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a decoder gains: mean of the differences of runs with and without it, over the seeds of both.
+    """What a decoder gains: mean of the differences of runs with and without it, over the seeds and folds of both.
 
     Attributes:
         mean: the mean difference.
-        interval: its Student interval; None of one seed.
-        n: seeds of both.
+        interval: its Student interval; None of one repetition.
+        n: repetitions of both, the folds or else the seeds.
     """
 
     mean: float
@@ -70,9 +82,9 @@ class Gain:
     n: int
 
 
-def gain_of(values: Mapping[object, float], others: Mapping[object, float], confidence: float) -> Gain | None:
-    """Return the mean difference of values to others by seed; None if they share none."""
-    gains = [value - others[seed] for seed, value in values.items() if seed in others]
+def gain_of(outcomes: Repeats, others: Repeats, confidence: float) -> Gain | None:
+    """Return the mean difference of outcomes to others by fold and seed; None if they share none."""
+    gains = paired_gains(outcomes, others)
     if not gains:
         return None
     return Gain(fmean(gains), mean_interval(gains, confidence) if len(gains) > 1 else None, len(gains))

@@ -142,7 +142,8 @@ def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> 
 
     TIS is the smallest of the ratios to every candidate. Its lower limit is the smallest of the ratios' own lower limits; the
     upper limit is the smallest of their simultaneous upper limits (Bonferroni), and at most 1. So it covers at least what it
-    says, however many candidates are close to the best.
+    says, however many candidates are close to the best. The TIS of a negative outcome, such as a kappa, is the largest of the
+    ratios: its interval is that of the outcome of the other sign, turned about 0.
 
     Args:
         estimates: of the pool.
@@ -153,7 +154,11 @@ def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> 
         12, 1984, for ratios.
     """
     count = len(estimates.candidates)
-    weights = np.full(count, 1 / count) if candidate is None else np.array([key == candidate for key in estimates.candidates])
+    weights = np.full(count, 1 / count)
+    if candidate is not None:
+        weights = np.array([float(key == candidate) for key in estimates.candidates])
+    sign = -1.0 if weights @ estimates.means < 0 else 1.0
+    weights *= sign
     rivals = estimates.means > 0  # a candidate at 0 is not the best, and no ratio to it exists
     means = np.where(rivals, estimates.means, 1.0)
     ratios = weights @ estimates.means / means
@@ -162,7 +167,8 @@ def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> 
     tail = (1 - confidence) / 2
     lower = ratios - special.stdtrit(degrees, 1 - tail) * errors
     upper = ratios + special.stdtrit(degrees, 1 - tail / max(1, count - 1)) * errors
-    return float(min(1.0, lower.min())), float(min(1.0, upper.min()))
+    low, high = sorted((sign * float(lower.min()), sign * float(upper.min())))
+    return min(1.0, low), min(1.0, high)
 
 
 def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...]:

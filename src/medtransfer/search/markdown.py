@@ -1,6 +1,7 @@
 """Result of a search as Markdown."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -10,7 +11,7 @@ from medtransfer.search.evaluate import OBJECTIVE
 from medtransfer.search.held_out import ANY, JOINT, PLAIN, Best, Family, Searched, Totals
 from medtransfer.search.settings import columns
 from medtransfer.selectors.score_names import score_label
-from medtransfer.tasks.contract import shared_label
+from medtransfer.tasks.contract import lowest_tis, shared_label
 
 Row = dict[str, Any]
 
@@ -62,7 +63,7 @@ def _name(indicator: str) -> str:
 def _indicator_row(searched: Searched, confidence: float, margin: float) -> Row:
     totals, families = searched.totals, searched.families
     held_out = totals.held_out.chosen if totals.held_out else {}
-    bounds = mean_tis_interval(totals.mean_held_out, confidence) if totals.mean_held_out else None
+    bounds = _tis_interval(families)(totals.mean_held_out, confidence) if totals.mean_held_out else None
     gain = totals.gain
     return {
         "indicator": _name(searched.name), "settings": sum(family.best.trials for family in families),
@@ -109,7 +110,7 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}"
     text = (
         f"Judged on each target at the setting that was chosen without it, the TIS is **{value:.3f}**"
-        f"{_interval(totals.mean_held_out, mean_tis_interval, confidence)}; the in-sample value is {flattery}."
+        f"{_interval(totals.mean_held_out, _tis_interval(families), confidence)}; the in-sample value is {flattery}."
     )
     if totals.gain is None:
         return text
@@ -120,6 +121,11 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     if any(family.best.setting == default for family in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
     return text
+
+
+def _tis_interval(families: Sequence[Family]) -> Callable[[ClusterMean, float], Interval | None]:
+    lowest = lowest_tis(case.metric for family in families for case in family.table.cases)
+    return partial(mean_tis_interval, lowest=lowest)
 
 
 def _interval(mean: ClusterMean | None, compute: Callable[[ClusterMean, float], Interval | None], confidence: float) -> str:

@@ -16,6 +16,7 @@ from medtransfer.selectors.frame import FONT, frame
 from medtransfer.selectors.marks import BLACK, GREY
 from medtransfer.wording import counted
 
+STYLES = ("-", "--", ":", "-.")  # of modes
 MARKERS = "osD^vPX*<>"  # beside the colours, so that 70 initialisations are distinguished
 MARKED = 6  # points of a line with a marker, at most
 WIDTH, HEIGHT = 7.5, 3.9  # inches of the figure without its legend
@@ -29,13 +30,13 @@ class Scenario:
     Attributes:
         name: name in the legend.
         start: index of the initialisation, which has one colour and marker in all modes.
-        style: matplotlib's style of the line, by mode.
+        mode: index of the mode, which has one style of lines for all initialisations.
         curves: value by step of every run.
     """
 
     name: str
     start: int
-    style: str
+    mode: int
     curves: Sequence[Curve]
 
     @property
@@ -67,8 +68,8 @@ def draw_curves(path: Path, scenarios: Sequence[Scenario], level: float | None, 
     for index, scenario in enumerate(scenarios):
         mean = scenario.mean
         axes.plot(
-            list(mean), list(mean.values()), scenario.style, color=COLOURS[scenario.start % len(COLOURS)], linewidth=1.5,
-            marker=MARKERS[scenario.start % len(MARKERS)], markersize=5, label=scenario.name, clip_on=False,
+            list(mean), list(mean.values()), STYLES[scenario.mode % len(STYLES)], linewidth=1.5, markersize=5, clip_on=False,
+            color=COLOURS[scenario.start % len(COLOURS)], marker=MARKERS[scenario.start % len(MARKERS)], label=scenario.name,
             markevery=(index % max(1, ceil(len(mean) / MARKED)), max(1, ceil(len(mean) / MARKED))),
         )  # fmt: skip
     handles: list[Line2D] = list(axes.lines)

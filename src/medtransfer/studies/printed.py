@@ -10,8 +10,9 @@ from medtransfer.errors import InputError
 from medtransfer.papers.printed.registry import PAPERS
 from medtransfer.papers.printed.tables import Cell
 from medtransfer.records import size_text
+from medtransfer.studies.finished import RANDOM
 
-RANDOM, ALL = "random", "all"
+ALL = "all"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.config.study_files import Part, StudyFile
 from medtransfer.records import CellName
-from medtransfer.studies.finished import Finished, read_finished
+from medtransfer.studies.finished import Finished, read_continued, read_finished
 from medtransfer.studies.workload import NOTHING, Work, count_images, trained_on, work_of
 
 
@@ -96,18 +96,19 @@ def add_up(works: Sequence[Work | None]) -> Work:
 def list_rows(chosen: StudyFile) -> list[Row]:
     """List the rows of a study; the store is read, but not made."""
     runs = tracking.read_runs("finetune")
+    continued = read_continued() if runs else set()
     groups: dict[Key, list[Planned]] = defaultdict(list)
     for part in chosen.parts:
-        for one in _cells(part, runs):
+        for one in _cells(part, runs, continued):
             groups[Key(one.cell.target, one.cell.mode, one.cell.size)].append(one)
     return [Row(key, tuple(cells)) for key, cells in groups.items()]
 
 
-def _cells(part: Part, runs: Sequence[tracking.StoredRun]) -> Iterator[Planned]:
+def _cells(part: Part, runs: Sequence[tracking.StoredRun], continued: set[str]) -> Iterator[Planned]:
     params = part.params
     planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
     cells = list(dict.fromkeys(study.study_cells(planned, {})))
-    finished = {one.cell: one for one in read_finished(part, cells, runs)}
+    finished = {one.cell: one for one in read_finished(part, cells, runs, continued)}
     counts = {target: count_images(part, target) for target in params.study.targets}
     for cell in cells:
         count = counts[cell.target]

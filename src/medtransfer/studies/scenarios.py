@@ -1,6 +1,6 @@
 """Scenarios of a study beside each other: modes and initialisations of a target and size, their curves, and what decoders gain."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +8,22 @@ from statistics import fmean, stdev
 from typing import Any
 
 from medtransfer import tracking
+from medtransfer.analysis.by_size import Repeats
 from medtransfer.analysis.time_to_reach import SHARE, Curve, gain_of, level_of, time_to_reach
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.studies import curves_plot
-from medtransfer.studies.finished import Start
-from medtransfer.studies.printed import RANDOM, Tables
+from medtransfer.studies.finished import Finished, Start, by_repetition, name_origins, name_starts
+from medtransfer.studies.printed import Tables
 from medtransfer.studies.rows import Planned, Row
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
+from medtransfer.wording import counted, training_images
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
+OVER = "over folds, the mean of whose seeds counts, or over seeds without folds"
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
 Line = dict[str, Any]
 
@@ -38,35 +41,34 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
     """
     groups = _groups(rows)
     samples, curves = _read_curves([one for group in groups.values() for one in group])
-    reached = [line for key, group in groups.items() for line in _reached(key, group, curves, confidence)]
-    gains = [line for key, group in groups.items() for line in _gains(key, group, tables, confidence)]
-    sections = []
-    if curves:
-        write_text(out / CSV, as_csv(reached))
-        for key, group in groups.items():
-            if any(_run(one) in curves for one in group):
-                _draw(
-                    out / f"curves-{'-'.join(filter(None, (key.target, _size(key.size), key.part)))}.png",
-                    key,
-                    group,
-                    curves,
-                    samples,
-                )
-        sections += [
-            f"## Steps to {100 * SHARE:g} % of the way from chance to the best final mean, by the {samples} samples",
-            as_markdown(_readable_lines(reached)),
-            f"Final is the mean of the test samples; the level and what reaches it are of the curves by the {samples} samples. "
-            f"A mean and its {100 * confidence:g} % interval (Student's t, over seeds) are given where all runs reach the level. "
-            "Scenarios of one recipe are compared. The resolution is the distance of two points of a curve. Figures: "
-            "`curves-<target>-<size>.png`.",
-        ]
+    sections = _write_steps(groups, samples, curves, confidence, out) if curves else []
+    gains = [(key, line) for key, group in groups.items() for line in _gains(key, group, tables, confidence)]
     if gains:
-        write_text(out / DECODERS_CSV, as_csv(gains))
+        write_text(out / DECODERS_CSV, as_csv([line for _, line in gains]))
         sections += [
-            "## Gain from the pretrained decoder", as_markdown([_readable_gain(line) for line in gains]),
-            "The mean difference to the same encoder with a random decoder, over shared seeds, with its interval.",
+            "## Gain from the pretrained decoder", as_markdown([_readable_gain(key, line) for key, line in gains]),
+            f"The mean difference to the same encoder with a random decoder, {OVER} that both have, with its interval.",
         ]  # fmt: skip
     return sections
+
+
+def _write_steps(
+    groups: "Mapping[Group, Sequence[Planned]]", samples: str, curves: Mapping[str, Curve], confidence: float, out: Path
+) -> list[str]:  # fmt: skip
+    reached = [(key, line) for key, group in groups.items() for line in _reached(key, group, curves, confidence)]
+    write_text(out / CSV, as_csv([line for _, line in reached]))
+    drawn = [_draw(out, key, group, curves, samples) for key, group in groups.items() if any(_run(one) in curves for one in group)]
+    scenarios = [scenario for group in groups.values() for scenario in _scenarios(group) if not MODES[scenario.mode].on_features]
+    lost = len(scenarios) - len(reached)
+    left_out = f"{counted(lost, 'scenario')} without a curve of each run {'is' if lost == 1 else 'are'} left out. " if lost else ""
+    return [
+        f"## Steps to {100 * SHARE:g} % of the way from chance to the best final mean, by the {samples} samples",
+        as_markdown([_readable(key, line) for key, line in reached]),
+        f"Final is the mean of the test samples; the level and what reaches it are of the curves by the {samples} samples. "
+        f"A mean and its {100 * confidence:g} % interval (Student's t, {OVER}) are given where all reach the level. Scenarios of "
+        f"one recipe are compared. {left_out}The resolution is the distance of two points of a curve. Figures: "
+        f"{', '.join(f'`{name}`' for name in drawn)}.",
+    ]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Group:
     Attributes:
         target: name of the target.
         size: number or share of training images; None for all.
-        part: name of the part, where parts of several recipes have this target and size; else empty.
+        part: names of the parts, where parts of several recipes have this target and size; else empty.
     """
 
     target: str
@@ -96,7 +98,7 @@ def _groups(rows: Sequence[Row]) -> dict[Group, list[Planned]]:
         for one in (one for one in row.cells if one.finished):
             by_recipe[row.key.target, row.key.size][Protocol.of(one.part.params.finetune).key].append(one)
     return {
-        Group(*key, cells[0].part.name if len(recipes) > 1 else ""): cells
+        Group(*key, ", ".join(dict.fromkeys(one.part.name for one in cells)) if len(recipes) > 1 else ""): cells
         for key, recipes in by_recipe.items() for cells in recipes.values()
     }  # fmt: skip
 
@@ -137,46 +139,47 @@ class Scenario:
 
     Attributes:
         name: initialisation and mode.
-        cells: its finished cells, those of a run that several parts have once.
+        start: its weights.
+        mode: mode of transfer.
+        repetitions: its finished cells by fold, or by seed without folds.
         parts: names of their parts.
     """
 
     name: str
-    cells: tuple[Planned, ...]
+    start: Start
+    mode: str
+    repetitions: tuple[tuple[Finished, ...], ...]
     parts: str
 
     @property
     def values(self) -> list[float]:
-        """Values on the test samples."""
-        return [one.finished.value for one in self.cells if one.finished]
+        """Value on the test samples of each repetition."""
+        return [fmean(one.value for one in group) for group in self.repetitions]
 
-    def runs_in(self, curves: Mapping[str, Curve]) -> list[Curve]:
-        """Return the curves of those of its runs that have one."""
-        return [curves[_run(one)] for one in self.cells if _run(one) in curves]
+    def runs_in(self, curves: Mapping[str, Curve]) -> list[list[Curve]]:
+        """Return the curves by repetition, of those of its runs that have one."""
+        return [own for group in self.repetitions if (own := [curves[one.run] for one in group if one.run in curves])]
+
+    def is_complete(self, curves: Mapping[str, Curve]) -> bool:
+        """Return whether each of its runs has a curve."""
+        return all(one.run in curves for group in self.repetitions for one in group)
 
 
 def _scenarios(group: Sequence[Planned]) -> list[Scenario]:
     """Return the scenarios of a group, from the best mean to the worst."""
-    found: dict[tuple[str, Start], list[Planned]] = defaultdict(list)
+    found: dict[str, dict[Start, list[Planned]]] = defaultdict(lambda: defaultdict(list))
     for one in group:
         if one.finished:
-            found[one.cell.mode, Start.of(one.finished)].append(one)
-    randoms = Counter((mode, start.encoder) for mode, start in found if not start.epoch)
+            found[one.cell.mode][Start.of(one.finished)].append(one)
     scenarios = []
-    for (mode, start), cells in found.items():
-        weights = f"{start.origin}, epoch {start.epoch}"
-        if not start.epoch:
-            weights = RANDOM if randoms[mode, start.encoder] == 1 else f"{RANDOM} of {start.origin}"
-        name = f"{start.encoder} {weights}" + ("" if mode == "full" else f", {mode}")
-        once = {_run(one): one for one in cells}
-        scenarios.append(Scenario(name, tuple(once.values()), ", ".join(dict.fromkeys(one.part.name for one in cells))))
+    for mode, by_start in found.items():
+        parts = {start: ", ".join(dict.fromkeys(one.part.name for one in cells)) for start, cells in by_start.items()}
+        names = name_starts(parts)
+        for start, cells in by_start.items():
+            repetitions = by_repetition([one.finished for one in cells if one.finished])
+            name = names[start] + ("" if mode == "full" else f", {mode}")
+            scenarios.append(Scenario(name, start, mode, tuple(map(tuple, repetitions)), parts[start]))
     return sorted(scenarios, key=lambda scenario: -fmean(scenario.values))
-
-
-def _told_apart(names: Sequence[str], parts: Sequence[str]) -> list[str]:
-    """Return the names, with their parts where a name occurs again."""
-    count = Counter(names)
-    return [f"{name} ({part})" if count[name] > 1 else name for name, part in zip(names, parts, strict=True)]
 
 
 def _reached(key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], confidence: float) -> list[Line]:
@@ -188,7 +191,7 @@ def _reached(key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], 
         values, found = scenario.values, time_to_reach(scenario.runs_in(curves), level, confidence)
         low, high = found.interval or (None, None)
         lines.append({
-            "part": scenario.parts, "target": key.label, "size": _size(key.size), "scenario": scenario.name,
+            "part": scenario.parts, "target": key.target, "size": _size(key.size), "scenario": scenario.name,
             "mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "n": len(values), "level": level,
             "reached": found.count, "steps": found.mean, "steps_low": low, "steps_high": high,
         })  # fmt: skip
@@ -196,85 +199,87 @@ def _reached(key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], 
 
 
 def _complete(group: Sequence[Planned], curves: Mapping[str, Curve]) -> list[Scenario]:
-    """Return the scenarios all of whose runs have a curve."""
-    return [scenario for scenario in _scenarios(group) if len(scenario.runs_in(curves)) == len(scenario.cells)]
+    return [scenario for scenario in _scenarios(group) if scenario.is_complete(curves)]
 
 
 def _level(scenarios: Sequence[Scenario], curves: Mapping[str, Curve]) -> float:
     """Return the level to reach, from the last points of the curves."""
-    finals = [[curve[max(curve)] for curve in scenario.runs_in(curves)] for scenario in scenarios]
-    return level_of(finals, _metric([one for scenario in scenarios for one in scenario.cells]).chance)
+    finals = [[fmean(curve[max(curve)] for curve in own) for own in scenario.runs_in(curves)] for scenario in scenarios]
+    return level_of(finals, _metric(scenarios).chance)
 
 
 def _gains(key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], confidence: float) -> list[Line]:
-    by_start: dict[tuple[str, Start], dict[object, float]] = defaultdict(dict)
-    parts: dict[tuple[str, Start], dict[str, None]] = defaultdict(dict)
-    for one in group:
-        if one.finished and (one.cell.mode == "full" or MODES[one.cell.mode].decoder_transferred):
-            mode_and_start = one.cell.mode, Start.of(one.finished)
-            by_start[mode_and_start][one.cell.seed, one.cell.fold] = one.finished.value
-            parts[mode_and_start][one.part.name] = None
+    scenarios = _scenarios(group)
+    origins = name_origins({scenario.start for scenario in scenarios})
+    full = {scenario.start: scenario for scenario in scenarios if scenario.mode == "full"}
     lines = []
-    for (mode, start), values in by_start.items():
-        gain = None if mode == "full" else gain_of(values, by_start.get(("full", start), {}), confidence)
+    for scenario in scenarios:
+        start = scenario.start
+        if not MODES[scenario.mode].decoder_transferred or start.random or start not in full:
+            continue
+        gain = gain_of(_repeats(scenario), _repeats(full[start]), confidence)
         if gain is None:
             continue
         low, high = gain.interval or (None, None)
-        table = next((tables[part] for part in parts[mode, start] if part in tables), None)
+        table = next((tables[part] for part in scenario.parts.split(", ") if part in tables), None)
         with_decoder, without = (
-            table and table.find(key.target, start.encoder, start.origin, start.epoch, name, key.size) for name in (mode, "full")
+            table and table.find(key.target, start.encoder, start.origin, start.epoch, name, key.size)
+            for name in (scenario.mode, "full")
         )
         lines.append({
-            "part": ", ".join(parts[mode, start]), "target": key.label, "size": _size(key.size), "encoder": start.encoder,
-            "origin": start.origin if start.epoch else RANDOM, "gain": gain.mean, "low": low, "high": high, "n": gain.n,
+            "part": scenario.parts, "target": key.target, "size": _size(key.size), "encoder": start.encoder,
+            "origin": origins[start], "epoch": start.epoch, "gain": gain.mean, "low": low, "high": high, "n": gain.n,
             "printed_gain": with_decoder.mean - without.mean if with_decoder and without else None,
         })  # fmt: skip
     return lines
 
 
-def _readable_lines(lines: Sequence[Line]) -> list[Line]:
-    names = _told_apart([line["scenario"] for line in lines], [line["part"] for line in lines])
-    return [_readable({**line, "scenario": name}) for line, name in zip(lines, names, strict=True)]
+def _repeats(scenario: Scenario) -> Repeats:
+    repeats: dict[str, dict[int, float]] = defaultdict(dict)
+    for one in (one for group in scenario.repetitions for one in group):
+        repeats[f"{one.cell.fold}" if one.cell.folds else ""][one.cell.seed] = one.value
+    return repeats
 
 
-def _readable(line: Line) -> Line:
+def _readable(key: Group, line: Line) -> Line:
     low, high = line["steps_low"], line["steps_high"]
     interval = "" if low is None else f" ({low:.0f} to {high:.0f})"
     return {
-        "target": line["target"], "size": line["size"], "scenario": line["scenario"],
+        "target": key.label, "size": line["size"], "scenario": line["scenario"],
         "final": f"{line['mean']:.4f}" + ("" if line["std"] is None else f" ± {line['std']:.4f}"), "level": f"{line['level']:.4f}",
         "steps": "not reached" if line["steps"] is None else f"{line['steps']:.0f}{interval}",
         "reached by": f"{line['reached']} of {line['n']}",
     }  # fmt: skip
 
 
-def _readable_gain(line: Line) -> Line:
+def _readable_gain(key: Group, line: Line) -> Line:
     interval = "–" if line["low"] is None else f"{line['low']:+.4f} to {line['high']:+.4f}"
     printed = "–" if line["printed_gain"] is None else f"{line['printed_gain']:+.4f}"
     return {
-        "target": line["target"], "size": line["size"], "initialisation": f"{line['encoder']} {line['origin']}",
+        "target": key.label, "size": line["size"], "initialisation": f"{line['encoder']} {line['origin']}, epoch {line['epoch']}",
         "gain": f"{line['gain']:+.4f}", "interval": interval, "n": line["n"], "printed": printed,
     }  # fmt: skip
 
 
-def _draw(path: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str) -> None:
-    """Draw the curves of every scenario that has some: dashed with its decoder, dotted of random weights."""
+def _draw(out: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str) -> str:
+    """Draw the curves of every scenario that has some, with a colour per initialisation; return the name of the file."""
     scenarios = [scenario for scenario in _scenarios(group) if scenario.runs_in(curves)]
-    names = _told_apart([scenario.name for scenario in scenarios], [scenario.parts for scenario in scenarios])
-    starts = list(dict.fromkeys(Start.of(one.finished) for one in group if one.finished))
-    drawn = []
-    for name, scenario in zip(names, scenarios, strict=True):
-        finished, cell = scenario.cells[0].finished, scenario.cells[0].cell
-        assert finished is not None
-        style = ":" if not cell.epoch else "--" if MODES[cell.mode].decoder_transferred else "-"
-        drawn.append(curves_plot.Scenario(name, starts.index(Start.of(finished)), style, scenario.runs_in(curves)))
+    starts = list(dict.fromkeys(one.start for one in scenarios))
+    modes = [mode for mode in MODES if any(one.mode == mode for one in scenarios)]
+    drawn = [
+        curves_plot.Scenario(
+            one.name, starts.index(one.start), modes.index(one.mode), [curve for own in one.runs_in(curves) for curve in own]
+        )
+        for one in scenarios
+    ]  # fmt: skip
     complete = _complete(group, curves)
-    images = f"{_size(key.size)} {'of the ' if isinstance(key.size, float) else ''}training images"
-    title, label = f"{key.label}, {images}", f"{samples} {_metric(group).label}"
-    curves_plot.draw_curves(path, drawn, _level(complete, curves) if complete else None, title, label)
+    name = f"curves-{'-'.join(filter(None, (key.target, _size(key.size), key.part.replace(', ', '-'))))}.png"
+    title, label = f"{key.label}, {training_images(_size(key.size))}", f"{samples} {_metric(scenarios).label}"
+    curves_plot.draw_curves(out / name, drawn, _level(complete, curves) if complete else None, title, label)
+    return name
 
 
-def _metric(cells: Sequence[Planned]) -> Metric:
-    """Return the metric of the first cell that is finished."""
-    name = next(one.finished.metric for one in cells if one.finished)
+def _metric(scenarios: Sequence[Scenario]) -> Metric:
+    """Return the metric of the first one."""
+    name = scenarios[0].repetitions[0][0].metric
     return next(task.primary for task in TASKS.values() if task.primary.name == name)

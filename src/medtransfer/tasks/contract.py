@@ -6,7 +6,7 @@ libraries inside its methods, so that names of tasks can be checked before they 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -84,6 +84,11 @@ def shared_label(metrics: Iterable[Metric]) -> str:
     """Return the label of metrics that are the same; `metric` where there are several, or none."""
     labels = {metric.label for metric in metrics}
     return labels.pop() if len(labels) == 1 else "metric"
+
+
+def lowest_tis(metrics: Iterable[Metric]) -> float:
+    """Return the lowest TIS by metrics: 0, but none where outcomes may be negative, whose ratio to the best has no end."""
+    return 0.0 if all(metric.low >= 0 for metric in metrics) else -inf
 
 
 class Evaluator(Protocol):
