@@ -10,6 +10,7 @@ from tests.report.test_report import CELL, add_dice
 from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.evidence_rows import own_rows
 from medtransfer.analysis.pools import collect
+from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.report import data_notes, page, size_text, tables
@@ -53,6 +54,34 @@ def test_without_folds_the_interval_is_over_seeds_and_shares_follow_numbers(work
     point = next(point for point in curve.points if (point.epoch, point.size) == (5, "20"))
     assert (point.mean, point.folds, point.seeds) == (pytest.approx(0.71), 0, 2)
     assert point.interval == (pytest.approx(max(0.0, 0.71 - stats.t.ppf(0.95, 1) * 0.11)), 1.0)
+
+
+def test_pretrainings_of_one_origin_are_lines_of_their_own(workplace: Path) -> None:
+    for pretraining, shift in (("p1", 0.0), ("p2", 0.1)):
+        for number, size in enumerate(("20", "None")):
+            add_dice({0: (0.3, 0.4), 5: (0.5 + shift, 0.6 + shift + number / 50)}, size=size, pretraining=pretraining)
+    (curve,) = curves_over_size(collect(SETTING)[0], 0.95)
+    lines = lines_of(curve)
+    assert list(lines) == ["unet simple, random [p1]", "unet simple, epoch 5 [p1]", "unet simple, epoch 5 [p2]"]
+    assert [[point.size for point in points] for points in lines.values()] == [["20", ""]] * 3
+    rows = size_text.csv_rows([curve])
+    names = ("origin", "pretraining", "epoch", "size")
+    assert len({tuple(row[name] for name in names) for row in rows}) == len(rows) == 8
+
+
+def test_gains_over_random_weights_are_those_of_the_initialisations(workplace: Path) -> None:
+    """Random weights of two origins, as with `study.random: each`: one report compares with the same ones everywhere."""
+    for size in ("20", "None"):
+        add_dice({0: (0.30, 0.32), 5: (0.50, 0.55)}, size=size, origin="advanced", pretraining="a")
+        add_dice({0: (0.40, 0.44), 5: (0.60, 0.61)}, size=size, pretraining="s")
+    pools = collect(SETTING)[0]
+    (curve,) = curves_over_size(pools, 0.95)
+    gains = {(point.origin, point.size): point.gain for point in curve.points if point.epoch}
+    assert gains["simple", ""] == pytest.approx((0.30 + 0.29) / 2) and gains["advanced", ""] == pytest.approx((0.20 + 0.23) / 2)
+    for comparison in compare_starts(pools, 0.95, 0.01):
+        for row in comparison.rows:
+            if row.start.origin:
+                assert row.gain == pytest.approx(gains[row.start.origin, comparison.size])
 
 
 def test_pools_of_other_sizes_and_folds_are_never_mixed(workplace: Path) -> None:

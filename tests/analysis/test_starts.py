@@ -14,6 +14,7 @@ from medtransfer.analysis.starts import StartComparison, compare_starts
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.report import starts_text
 
 SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 A = [0.701, 0.713, 0.698, 0.709, 0.704, 0.710, 0.695, 0.707, 0.702, 0.706]  # values with printed results of every test
@@ -163,3 +164,38 @@ def test_random_weights_of_another_encoder_are_no_reference_and_a_checkpoint_tha
     assert {row.start.name: row.gain for row in comparison.rows} == {
         "swin simple, epoch 10": None, "unet simple, epoch 10": pytest.approx(0.2), "unet random": None,
     }  # fmt: skip
+    assert {row.start.name for row in comparison.rows if row.is_reference} == {"unet random"}
+
+
+def test_a_reference_without_shared_seeds_is_the_only_one_that_is_called_so(workplace: Path) -> None:
+    add([0.5, 0.6], 0)
+    records = []
+    for seed, value in ((8, 0.7), (9, 0.8)):
+        fields = {**CELL, "epoch": 10, "seed": seed}
+        records.append(tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value}))
+    tracking.write_runs("finetune", records, "runs")
+    rows = starts_text.table_rows(compared()[0])
+    assert [(row["start"], row["above reference, paired"]) for row in rows] == [
+        ("unet simple, epoch 10", "–"), ("unet random", "reference"),
+    ]  # fmt: skip
+
+
+def test_starts_that_learned_nothing_have_no_best(workplace: Path) -> None:
+    add([0.05, 0.04], 0)
+    add([0.08, 0.09], 10)
+    (comparison,) = compare_starts(collect(SETTING)[0], 0.95, 0.01, least=0.1)
+    assert [row.unbeaten for row in comparison.rows] == [None, None]
+    assert starts_text.verdict(comparison, 0.95) == (
+        "no model learned: unet simple at epoch 10 has the highest mean Dice, 0.085, and results up to 0.100 are taken for none "
+        "(`report.least`)."
+    )
+    (learned,) = compare_starts(collect(SETTING)[0], 0.95, 0.01, least=0.08)
+    assert None not in [row.unbeaten for row in learned.rows] and "no model learned" not in starts_text.verdict(learned, 0.95)
+
+
+def test_an_effect_without_spread_is_a_dash(workplace: Path) -> None:
+    add([0.5, 0.5], 0)
+    add([0.7, 0.7], 10)
+    (comparison,) = compared()
+    assert [row["g"] for row in starts_text.table_rows(comparison)] == ["–", "–"]
+    assert [row["hedges_g"] for row in starts_text.csv_rows([comparison], [()])] == [None, None]

@@ -37,6 +37,19 @@ def test_every_sentence(paperlike: Analysis) -> None:
     assert seen.startswith("These choices are made on the test images, by other fine-tunings than those that judge them")
 
 
+def test_means_over_some_configurations_and_of_other_numbers_say_so(paperlike: Analysis) -> None:
+    summaries = [
+        replace(s, pools=s.pools - 3) if s.selector.name == "race" else replace(s, mean_fine_tunings=2.3)
+        for s in known(paperlike, KNOWN).summaries
+    ]
+    once, others, _ = trials_text.sentences(replace(known(paperlike, KNOWN), summaries=tuple(summaries)))
+    assert once.startswith("Fine-tuning each checkpoint (on average 2.3) once and taking the best keeps 98.5 %")
+    pools = paperlike.by_selector["race"].pools
+    assert (
+        f"a race by seeds (16 in all, in {pools - 3} of {pools} configurations, since others have too few seeds) 99.1 %" in others
+    )
+
+
 def test_without_an_interval_it_is_undecided(small: Analysis) -> None:
     once, _, lacking = trials_text.sentences(known(small, ClusterMean(0.02, None, 0, 2, ())))
     assert once.endswith("the difference in TIS is +0.020: undecided.")

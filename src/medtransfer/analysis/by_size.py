@@ -28,11 +28,12 @@ class SizePoint:
         mean: mean outcome over seeds, then folds.
         std: standard deviation (ddof 1) over folds, or over seeds without folds; None of one.
         interval: Student's interval of the mean over the same; None likewise.
-        gain: mean difference to random weights of the same encoder on the same images, over the seeds and folds of both; None of
-            random weights and where they lack.
+        gain: mean difference to random weights of the same encoder on the same images, over the seeds and folds of both, the
+            same weights as in `compare_starts`; None of random weights and where they lack.
         gain_interval: its interval.
         folds: number of folds, 0 without.
         seeds: number of seeds, the fewest of a fold.
+        pretraining: digest of the pretraining, where the origin was pretrained in several ways; else empty.
     """
 
     initialisation: str
@@ -47,6 +48,7 @@ class SizePoint:
     gain_interval: Interval | None
     folds: int
     seeds: int
+    pretraining: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,23 +100,28 @@ def curves_over_size(pools: Sequence[Pool], confidence: float) -> list[SizeCurve
 
 def _curves(key: tuple[str, ...], pools: Sequence[Pool], confidence: float, label: str) -> SizeCurves:
     outcomes: dict[tuple[str, ...], dict[Key, dict[str, dict[int, float]]]] = {}
-    random: dict[tuple[str, str], Repeats] = {}  # by encoder and size, of the first pretraining that has them
-    for pool in pools:
-        weights = (pool.fields["encoder"], origin_of(pool), pool.digests["pretraining"])
-        by_candidate = outcomes.setdefault((*weights, pool.portion[0]), {})
+    random: dict[tuple[str, str], dict[str, dict[int, float]]] = {}  # by encoder and size, of the first origin that has them
+    for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
+        encoder, (size, fold) = pool.fields["encoder"], pool.portion
+        by_candidate = outcomes.setdefault((encoder, origin_of(pool), pool.digests["pretraining"], size), {})
         for (candidate, seed), value in pool.outcome.items():
             if candidate == 0 and not are_random(pool.parents):
                 continue  # the weights that it continues from, which are a start of their own
-            by_candidate.setdefault(candidate, {}).setdefault(pool.portion[1], {})[seed] = value
-        if 0 in by_candidate:
-            random.setdefault((weights[0], pool.portion[0]), by_candidate[0])
+            by_candidate.setdefault(candidate, {}).setdefault(fold, {})[seed] = value
+            if candidate == 0:
+                random.setdefault((encoder, size), {}).setdefault(fold, {}).setdefault(seed, value)
+    pretrainings: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for encoder, origin, pretraining, _ in outcomes:
+        pretrainings[encoder, origin].add(pretraining)
     sizes = sorted({pool.portion[0] for pool in pools}, key=rank_of_size)
     points = [
-        _point(weights, candidate, size, by_candidate[candidate], by_candidate.get(0) or random.get((weights[0], size), {}),
-               pools[0].metric, confidence)
-        for (*weights, size), by_candidate in outcomes.items() for candidate in by_candidate
+        _point((encoder, origin, pretraining if len(pretrainings[encoder, origin]) > 1 else ""), candidate, size,
+               by_candidate[candidate], random.get((encoder, size), {}), pools[0].metric, confidence)
+        for (encoder, origin, pretraining, size), by_candidate in outcomes.items() for candidate in by_candidate
     ]  # fmt: skip
-    order = sorted(points, key=lambda one: (one.encoder, one.origin, str(one.epoch).zfill(9), rank_of_size(one.size)))
+    order = sorted(
+        points, key=lambda one: (one.encoder, one.origin, one.pretraining, str(one.epoch).zfill(9), rank_of_size(one.size))
+    )
     return SizeCurves(key[0], key[1], key[2], pools[0].metric, tuple(sizes), tuple(order), label)
 
 
@@ -131,16 +138,16 @@ def rank_of_size(size: str) -> tuple[int, float]:
 def _point(
     weights: Sequence[str], candidate: Key, size: str, repeats: Repeats, random: Repeats, metric: Metric, confidence: float
 ) -> SizePoint:  # fmt: skip
-    encoder, origin, _ = weights
+    encoder, origin, pretraining = weights
     values = by_repetition(repeats)
     gains = [] if candidate == 0 else paired_gains(repeats, random)
     epoch = "random" if candidate == 0 else f"epoch {candidate}"
     return SizePoint(
-        f"{encoder} {origin}, {epoch}", encoder, origin, candidate, size, fmean(values),
+        f"{encoder} {origin}, {epoch}{f' [{pretraining}]' if pretraining else ''}", encoder, origin, candidate, size, fmean(values),
         stdev(values) if len(values) > 1 else None,
         mean_interval(values, confidence, metric.low, metric.high) if len(values) > 1 else None,
         fmean(gains) if gains else None, mean_interval(gains, confidence) if len(gains) > 1 else None,
-        0 if "" in repeats else len(repeats), min(map(len, repeats.values())),
+        0 if "" in repeats else len(repeats), min(map(len, repeats.values())), pretraining,
     )  # fmt: skip
 
 

@@ -77,7 +77,8 @@ class Compared:
         gain: mean difference to the reference over shared seeds and folds; None of the reference, and where none is shared.
         gain_interval: Student's interval of these differences; None of fewer than two.
         tests: None of the reference, and with fewer than two values of either.
-        unbeaten: whether it cannot be told from the best; None where a start has a single value.
+        unbeaten: whether it cannot be told from the best; None where a start has a single value, and where none learned anything.
+        is_reference: whether others are compared with it.
     """
 
     start: Start
@@ -87,6 +88,7 @@ class Compared:
     gain_interval: Interval | None
     tests: Tests | None
     unbeaten: bool | None
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class StartComparison:
         rows: the starts from the best mean to the worst.
         label: distinguishes results of several recipes or data.
         constant: outcome of the same prediction in every pixel; minus infinity where it is not known.
+        floor: mean outcome up to which models learned nothing.
     """
 
     target: str
@@ -112,6 +115,12 @@ class StartComparison:
     rows: tuple[Compared, ...]
     label: str = ""
     constant: float = -math.inf
+    floor: float = -math.inf
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether any start has an outcome above the floor."""
+        return self.rows[0].mean > self.floor
 
     @property
     def is_balanced(self) -> bool:
@@ -121,12 +130,12 @@ class StartComparison:
     @property
     def name(self) -> str:
         """Readable name."""
-        size = f", {self.size} images" if self.size else ""
+        size = f", {self.size}{' of the' if self.size.endswith('%') else ''} images" if self.size else ""
         return f"{self.target}, {self.mode}{size}{f', {self.folds} folds' if self.folds else ''}{self.label}"
 
 
 def compare_starts(
-    pools: Sequence[Pool], confidence: float, margin: float, reference: str | None = None
+    pools: Sequence[Pool], confidence: float, margin: float, reference: str | None = None, least: float = 0.0
 ) -> list[StartComparison]:  # fmt: skip
     """Compare the last checkpoint of every pretraining, and random weights, target by target.
 
@@ -135,6 +144,7 @@ def compare_starts(
         confidence: coverage of the intervals and of the set of the best.
         margin: of the equivalence test, in units of the metric.
         reference: origin that the others are tested against; None: the random weights of the same encoder.
+        least: share of the way from chance to the highest value up to which models learned nothing.
 
     Returns:
         One comparison for every target, mode, size, number of folds, data and recipe that has more than one start.
@@ -159,9 +169,10 @@ def compare_starts(
     for key, starts in sorted(several.items(), key=lambda item: (*item[0][:2], rank_of_size(item[0][2]), item[0][3:])):
         target, mode, size, folds, data, protocol = key
         label = f" [data {data}, protocol {protocol}]" if names.count(key[:4]) > 1 else ""
-        rows = _rows(starts, confidence, margin, reference)
+        metric = groups[key][0].metric
+        rows = _rows(starts, confidence, margin, reference, metric.floor(least))
         constant = max(pool.constant for pool in groups[key])
-        comparisons.append(StartComparison(target, mode, size, folds, groups[key][0].metric, rows, label, constant))
+        comparisons.append(StartComparison(target, mode, size, folds, metric, rows, label, constant, metric.floor(least)))
     return comparisons
 
 
@@ -196,18 +207,21 @@ def _apart(found: Mapping[tuple[str, str, str, Key], object], weights: Sequence[
     return f" [{weights[2]}]" if len(alike) > 1 else ""
 
 
-def _rows(starts: Sequence[Start], confidence: float, margin: float, reference: str | None) -> tuple[Compared, ...]:
+def _rows(
+    starts: Sequence[Start], confidence: float, margin: float, reference: str | None, floor: float
+) -> tuple[Compared, ...]:  # fmt: skip
     references = {start.name: _reference(start, starts, reference) for start in starts}
     pairs = {start.name: (start, other) for start in starts if (other := references[start.name]) is not None}
     tested = {name: pair for name, pair in pairs.items() if min(len(one.values) for one in pair) > 1}
     corrected = holm([welch(*(Summary.of(one.values) for one in pair)).p for pair in tested.values()])
     tests = {name: _tests(*pair, p, margin) for (name, pair), p in zip(tested.items(), corrected, strict=True)}
-    best = _unbeaten(starts, confidence)
+    best = _unbeaten(starts, confidence) if max(fmean(start.values) for start in starts) > floor else None
+    compared_with = {other.name for _, other in pairs.values()}
     rows = [
         Compared(
             start, fmean(start.values), stdev(start.values) if len(start.values) > 1 else None,
             *_gain(*pairs[start.name], confidence) if start.name in pairs else (None, None), tests.get(start.name),
-            None if best is None else start.name in best,
+            None if best is None else start.name in best, start.name in compared_with,
         )
         for start in starts
     ]  # fmt: skip

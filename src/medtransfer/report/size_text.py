@@ -22,9 +22,9 @@ def csv_rows(curves: Sequence[SizeCurves]) -> list[dict[str, Any]]:
             gain_low, gain_high = point.gain_interval or (None, None)
             rows.append({
                 "target": curve.target, "mode": curve.mode, "recipe": curve.label.strip(), "encoder": point.encoder,
-                "origin": point.origin, "epoch": point.epoch, "size": point.size or "all", "metric": curve.metric.name,
-                "mean": point.mean, "std": point.std, "low": low, "high": high, "gain": point.gain, "gain_low": gain_low,
-                "gain_high": gain_high, "folds": point.folds, "seeds": point.seeds,
+                "origin": point.origin, "pretraining": point.pretraining, "epoch": point.epoch, "size": point.size or "all",
+                "metric": curve.metric.name, "mean": point.mean, "std": point.std, "low": low, "high": high, "gain": point.gain,
+                "gain_low": gain_low, "gain_high": gain_high, "folds": point.folds, "seeds": point.seeds,
             })  # fmt: skip
     return rows
 

@@ -84,7 +84,7 @@ def _run(
         pools, left_out = _collect(setting, views, described)
     if not pools:
         raise no_fine_tunings()
-    starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
+    starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference, section.least))
     analysis = replace(
         analyse(pools, left_out, sampling_of(section), searched(setting), eta), starts=starts, learned=read_learning(starts),
         reference=section.reference, maps=read_maps(pools), similarities=read_similarities(pools),

@@ -1,6 +1,7 @@
 """Rows and sentences on initialisations side by side."""
 
 from collections.abc import Sequence
+from math import isnan
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -31,7 +32,7 @@ def csv_rows(comparisons: Sequence[StartComparison], learned: Sequence[Sequence[
                 "metric": comparison.metric.name, "repetitions": len(row.start.values), "mean": row.mean, "std": row.std,
                 "gain": row.gain, "gain_low": low, "gain_high": high, "p_student": tests and tests.student,
                 "p_welch": tests and tests.welch, "p_holm": tests and tests.holm,
-                "p_mann_whitney": tests and tests.mann_whitney, "hedges_g": tests and tests.effect,
+                "p_mann_whitney": tests and tests.mann_whitney, "hedges_g": _effect(row),
                 "p_equivalence": tests and tests.equivalence, "unbeaten": row.unbeaten,
                 "best_epoch": one and fmean(one.best), "last_epoch": one and fmean(one.last),
                 "reached": one and len(_reached(one)), "epochs_to_reach": one and _median(_reached(one)),
@@ -45,6 +46,8 @@ def verdict(comparison: StartComparison, confidence: float) -> str:
     text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
     if comparison.metric.is_poor(best.mean, comparison.constant):
         text += f", no higher than that of the same label in every pixel, {number(comparison.constant)}"
+    if not comparison.has_learned:
+        return f"no model learned: {text}, and results up to {number(comparison.floor)} are taken for none (`report.least`)."
     uneven = "" if comparison.is_balanced else f" {UNEVEN}"
     if best.unbeaten is None:
         return f"{text}; which is the best is not tested, since a start has a single repetition.{uneven}"
@@ -77,11 +80,17 @@ def _row(row: Compared, comparison: StartComparison, best: str) -> Row:
     return {
         "start": row.start.name, comparison.metric.label: number(row.mean) + ("" if row.std is None else f" ± {row.std:.3f}"),
         "n": len(row.start.values), "best?": best,
-        "above reference, paired": "reference" if row.gain is None else signed(row.gain) + bounds,
+        "above reference, paired": "reference" if row.is_reference else "–" if row.gain is None else signed(row.gain) + bounds,
         "p (t)": probability(tests.student if tests else None), "p (Welch)": probability(tests.welch if tests else None),
         "p Holm": probability(tests.holm if tests else None), "p (ranks)": probability(tests.mann_whitney if tests else None),
-        "g": "–" if tests is None else signed(tests.effect, 2), "p equal": probability(tests.equivalence if tests else None),
+        "g": "–" if (effect := _effect(row)) is None else signed(effect, 2),
+        "p equal": probability(tests.equivalence if tests else None),
     }  # fmt: skip
+
+
+def _effect(row: Compared) -> float | None:
+    """Return Hedges' g; None where it was not computed, and without any spread."""
+    return None if row.tests is None or isnan(row.tests.effect) else row.tests.effect
 
 
 def learning_rows(learnings: Sequence[Learning]) -> list[Row]:

@@ -17,15 +17,18 @@ def sentences(analysis: Analysis) -> list[str]:
     texts = []
     if FIRST in tried:
         texts.append(_once(tried[FIRST], analysis))
-        texts += [_others(others)] if (others := [summary for selector, summary in tried.items() if selector != FIRST]) else []
+        others = [summary for selector, summary in tried.items() if selector != FIRST]
+        texts += [_others(others, tried[FIRST].pools)] if others else []
         texts.append(_seen(analysis))
     return [*texts, *_lacking(analysis)]
 
 
 def _once(summary: Summary, analysis: Analysis) -> str:
+    number = epochs(summary.mean_fine_tunings)
+    each = f"each of the {number} checkpoints" if summary.mean_fine_tunings % 1 == 0 else f"each checkpoint (on average {number})"
     text = (
-        f"Fine-tuning each of the {epochs(summary.mean_fine_tunings)} checkpoints once and taking the best keeps "
-        f"{percent(summary.mean_tis)} of the best {analysis.metric_label}, judged on the other seeds"
+        f"Fine-tuning {each} once and taking the best keeps {percent(summary.mean_tis)} of the best {analysis.metric_label}, "
+        "judged on the other seeds"
     )
     against = analysis.evidence.trials.get(FIRST.name)
     if against is None:
@@ -34,12 +37,18 @@ def _once(summary: Summary, analysis: Analysis) -> str:
     return f"{text}; against {FULL.phrase} the difference in TIS is {with_interval(against, analysis.confidence)}: {outcome}."
 
 
-def _others(others: list[Summary]) -> str:
-    parts = [f"{s.selector.phrase} ({epochs(s.mean_fine_tunings)} in all) {percent(s.mean_tis)}" for s in others]
+def _others(others: list[Summary], pools: int) -> str:
+    parts = [
+        f"{s.selector.phrase} ({epochs(s.mean_fine_tunings)} in all{_where(s.pools, pools)}) {percent(s.mean_tis)}" for s in others
+    ]
     text = f"Other ways to choose by fine-tuning keep: {', '.join(parts)}."
     if any(summary.selector == RACE for summary in others):
         text += " The race has a further seed in each rung, always of full length; what shorter schedules would miss is not judged."
     return text
+
+
+def _where(some: int, pools: int) -> str:
+    return "" if some == pools else f", in {some} of {pools} configurations, since others have too few seeds"
 
 
 def _seen(analysis: Analysis) -> str:

@@ -21,12 +21,12 @@ WIDTH, HEIGHT, ROW = 460, 260, 16  # px; of a line of the legend
 
 def lines_of(curve: SizeCurves) -> dict[str, list[SizePoint]]:
     """Return the points to draw by initialisation: the last checkpoint of every origin, and random weights once per encoder."""
-    ends: dict[tuple[str, str], str] = {}
+    ends: dict[tuple[str, ...], str] = {}
     for point in curve.points:
         if point.epoch == 0:
             ends.setdefault((point.encoder, ""), point.initialisation)
         else:
-            ends[point.encoder, point.origin] = point.initialisation  # the points are in order
+            ends[point.encoder, point.origin, point.pretraining] = point.initialisation  # the points are in order
     names = list(ends.values())[:MOST_LINES]
     return {name: [point for point in curve.points if point.initialisation == name] for name in names}
 
