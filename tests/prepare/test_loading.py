@@ -19,7 +19,7 @@ from medtransfer.config import Params
 from medtransfer.environment import available_memory
 from medtransfer.errors import InputError
 from medtransfer.grid.worker import attempt
-from medtransfer.prepare import loading
+from medtransfer.prepare import faults, loading
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import distinct
 from medtransfer.prepare.readers import folder
@@ -147,11 +147,11 @@ def test_all_broken_files_are_named(
         monkeypatch.setattr(forks, "can_fork", lambda: False)
     shorten(raw, (9, 14))
     (raw / "masks/p16.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, .*\(2 other items are named above\)$"):
+    with pytest.raises(InputError, match=r"expected a whole picture in \S*p09.png, .*\(2 others are named above\)$"):
         prepared(raw, tmp_path / "out")
-    first, second, third = [record.getMessage() for record in caplog.records if record.module == "loading"]
+    first, second, third = [record.getMessage() for record in caplog.records if record.module == "faults"]
     assert re.match(r"prepare: expected a whole picture in \S*p09.png, but it cannot be read", first)
-    assert second == "prepare: images/p14.png: the same" and "masks/p16.png" in third
+    assert second == f"prepare: {raw / 'images/p14.png'}: the same" and "masks/p16.png" in third
     assert len(three_processes) == (0 if alone else 2) and not (tmp_path / "out/t").exists()
 
 
@@ -160,11 +160,11 @@ def test_a_single_broken_file_is_the_error_and_named_before_a_long_look_at_the_o
     soon: float, before: int, raw: Path, tmp_path: Path, three_processes: list[int], caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(loading, "SOON", soon)
+    monkeypatch.setattr(faults, "SOON", soon)
     shorten(raw, [9])
     with pytest.raises(InputError, match=r"^expected a whole picture in \S*p09.png, but it cannot be read.*; replace the file$"):
         prepared(raw, tmp_path / "out")
-    assert len([record for record in caplog.records if record.module == "loading"]) == before
+    assert len([record for record in caplog.records if record.module == "faults"]) == before
 
 
 @pytest.mark.parametrize(("broken", "named"), [(range(1, 20), 18), (range(20), 2)])
@@ -172,9 +172,9 @@ def test_when_it_is_of_no_use_the_rest_is_not_looked_at(
     broken: range, named: int, raw: Path, tmp_path: Path, three_processes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nineteen of twenty pictures, and all of them: the settings may be wrong."""
-    monkeypatch.setattr(loading, "MOST_FAULTS", 19)
+    monkeypatch.setattr(faults, "MOST", 19)
     shorten(raw, broken)
-    with pytest.raises(InputError, match=rf"\({named} other items are named above; the rest was not looked at\)$"):
+    with pytest.raises(InputError, match=rf"\({named} others are named above; the rest was not looked at\)$"):
         prepared(raw, tmp_path / "out")
 
 

@@ -2,8 +2,6 @@
 
 import logging
 import math
-import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -13,15 +11,12 @@ from medtransfer.environment import available_memory
 from medtransfer.errors import InputError
 from medtransfer.forks import share
 from medtransfer.prepare.conversions import Conversions
+from medtransfer.prepare.faults import Faults
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, Size
-from medtransfer.wording import are
 
 LEAST = 4  # items that are worth a process
 LOADED = 50  # bytes of memory that a byte of a file takes while it is loaded: compressed, then of real numbers, and copied
 LEAST_MEMORY = 2**29  # bytes that a process is taken to need; pictures of few colours are compressed more
-MOST_FAULTS = 20  # items that cannot be used, after which the others are not looked at
-MOST_FAULTS_AT_FIRST = 3  # the same while no item could be used: a setting is wrong rather than some files
-SOON = 5.0  # seconds after which the first fault is named although there is no second one
 Result = TypeVar("Result")
 
 log = logging.getLogger("medtransfer")
@@ -29,56 +24,6 @@ log = logging.getLogger("medtransfer")
 
 class _Said(Exception):
     """Something is to be logged, which is left to the first process."""
-
-
-class _Faults:
-    """Items that cannot be used: the others are looked at nevertheless, so that all can be mended at once.
-
-    Each is named; the only one of a dataset by the error alone, unless looking at the others takes long.
-    """
-
-    def __init__(self) -> None:
-        """Begin without one."""
-        self._errors: list[InputError] = []
-        self._kinds: set[str] = set()
-        self._unnamed: list[str] = []
-        self._usable = False
-        self._first = 0.0
-
-    def see(self, item: Item, error: InputError | None) -> None:
-        """Note whether an item can be used; raise the error of `check` where looking at the others is of no use."""
-        if error is None:
-            self._usable = True
-            if self._errors and time.monotonic() - self._first > SOON:
-                self._name()
-            return
-        kind = re.sub(r"\d+", "", _without_paths(str(error), item))
-        self._first = self._first or time.monotonic()
-        self._unnamed.append(f"{item.source}: the same" if kind in self._kinds else str(error))
-        self._kinds.add(kind)
-        self._errors.append(error)
-        if len(self._errors) > 1:
-            self._name()
-        if len(self._errors) >= (MOST_FAULTS if self._usable else MOST_FAULTS_AT_FIRST):
-            self.check("; the rest was not looked at")
-
-    def _name(self) -> None:
-        for sentence in self._unnamed:
-            log.warning("prepare: %s", sentence)
-        self._unnamed.clear()
-
-    def check(self, end: str = "") -> None:
-        """Raise InputError if there is one: the first one's sentence, how many others there are, and `end`."""
-        if len(self._errors) > 1:
-            raise InputError(f"{self._errors[0]} ({are(len(self._errors) - 1, 'other item')} named above{end})")
-        if self._errors:
-            raise self._errors[0]
-
-
-def _without_paths(sentence: str, item: Item) -> str:
-    for file in item.files:
-        sentence = sentence.replace(str(file), "")
-    return sentence
 
 
 def load(scan: Scan, size: Size) -> Iterator[tuple[Item, Picture]]:
@@ -92,13 +37,13 @@ def load(scan: Scan, size: Size) -> Iterator[tuple[Item, Picture]]:
         InputError: items cannot be used; it is raised after the last, or where there are too many.
     """
     if (processes := _affordable(scan, size)) < 2:
-        faults = _Faults()
+        faults = Faults()
         for item in scan.items:  # without a copy of all pictures of an item
             try:
                 yield from ((item, picture) for picture in item.load())
-                faults.see(item, None)
+                faults.see(None)
             except InputError as error:
-                faults.see(item, error)
+                faults.see(error, item.files)
         faults.check()
         return
     if not isinstance(scan.scaling, str):
@@ -126,12 +71,14 @@ def _share(scan: Scan, work: Callable[[Item], Result], processes: int) -> Iterat
             result, _ = here(item)
         return result, scan.conversions and scan.conversions.of(item.files)
 
-    faults = _Faults()
+    faults = Faults()
     for item, (result, noted) in zip(scan.items, share(here, scan.items, LEAST, elsewhere, processes), strict=True):
         if scan.conversions and noted:
             scan.conversions.add(noted)
-        faults.see(item, result if isinstance(result, InputError) else None)
-        if not isinstance(result, InputError):
+        if isinstance(result, InputError):
+            faults.see(result, item.files)
+        else:
+            faults.see(None)
             yield item, result
     faults.check()
 

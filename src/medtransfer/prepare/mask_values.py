@@ -142,9 +142,9 @@ def are_whole(values: Iterable[float]) -> bool:
 
 
 def describe_values(values: Sequence[float]) -> str:
-    """Say which values the one mask has that was looked at."""
+    """Say which values one mask has."""
     shown = ", ".join(f"{value:g}" for value in values[:MOST_SHOWN]) + (", …" if len(values) > MOST_SHOWN else "")
-    return f"it has the values {shown} (other masks were not looked at)"
+    return f"it has the values {shown} (other masks may have others)"
 
 
 def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int, str], from_command: bool = False) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES, IntensityRule, Limits, read_intensity_rule, require_finite, to_uint8
 from medtransfer.errors import InputError
+from medtransfer.prepare.faults import attempt_all
 from medtransfer.progress import track
 from medtransfer.records import ImageRule
 from medtransfer.seeds import derive_seed
@@ -23,15 +24,19 @@ class SharedScaling(Generic[Source]):
     The images are read when the first of them is scaled. Of each up to DRAWN pixels count, drawn by a fixed seed.
     """
 
-    def __init__(self, sources: Sequence[Source], read: Callable[[Source], np.ndarray], rule: IntensityRule) -> None:
+    def __init__(
+        self, sources: Sequence[Source], read: Callable[[Source], np.ndarray], rule: IntensityRule,
+        files_of: Callable[[Source], Sequence[Path]] | None = None,
+    ) -> None:  # fmt: skip
         """Name the images.
 
         Args:
             sources: what `read` reads.
             read: returns the finite intensities of one image, (..., C).
             rule: what is computed from them, for each channel.
+            files_of: returns the files of an image, where all that cannot be read are to be named (`faults`).
         """
-        self._sources, self._read, self.rule = list(sources), read, rule
+        self._sources, self._read, self.rule, self._files_of = list(sources), read, rule, files_of
 
     def restrict(self, sources: Collection[Source]) -> None:
         """Compute the statistics of these images alone, such as those of the training split."""
@@ -42,8 +47,15 @@ class SharedScaling(Generic[Source]):
     def limits(self) -> list[Limits]:
         """Raw values that become 0 and 255, of each channel; one apart where all values are the same."""
         number = min(DRAWN, max(1, MOST // max(1, len(self._sources))))
-        sources = track(self._sources, "prepare: intensities", len(self._sources), "pictures")
-        drawn = np.concatenate([_draw(self._read(source), number, index) for index, source in enumerate(sources)])  # (N, C)
+        sources = enumerate(track(self._sources, "prepare: intensities", len(self._sources), "pictures"))
+
+        def draw(numbered: tuple[int, Source]) -> np.ndarray:
+            return _draw(self._read(numbered[1]), number, numbered[0])
+
+        if (files_of := self._files_of) is None:
+            drawn = np.concatenate(list(map(draw, sources)))  # (N, C)
+        else:
+            drawn = np.concatenate(attempt_all(sources, draw, lambda numbered: files_of(numbered[1])))
         limits = [self.rule.limits(values) for values in drawn.T]
         return [(low, high if high > low else low + 1) for low, high in limits]
 
@@ -59,7 +71,8 @@ class DatasetScaling(Generic[Source]):
     """How the images of one dataset are scaled to uint8, by the option `scaling`."""
 
     def __init__(
-        self, option: Any, own: str, sources: Sequence[Source], groups: Sequence[str], read: Callable[[Source], np.ndarray]
+        self, option: Any, own: str, sources: Sequence[Source], groups: Sequence[str], read: Callable[[Source], np.ndarray],
+        files_of: Callable[[Source], Sequence[Path]],
     ) -> None:  # fmt: skip
         """Read the option.
 
@@ -70,6 +83,7 @@ class DatasetScaling(Generic[Source]):
             sources: what `read` reads, without images whose values are kept.
             groups: the patient of each.
             read: returns the finite intensities of one image, (..., C).
+            files_of: returns the files of one image.
 
         Raises:
             InputError: the option is invalid.
@@ -91,7 +105,7 @@ class DatasetScaling(Generic[Source]):
         members: dict[str, list[Source]] = {key: [] for key in keys.values()}
         for source, key in keys.items():
             members[key].append(source)
-        self._shared = {key: SharedScaling(sources, read, self.rule) for key, sources in members.items()}
+        self._shared = {key: SharedScaling(sources, read, self.rule, files_of) for key, sources in members.items()}
         self._keys = keys
 
     @property

@@ -25,6 +25,7 @@ from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.resizing import resize_image, resize_mask, resize_spacing
 from medtransfer.data.volumes import Geometry, acquisition_axis, cut, format_lengths, load_volume, read_geometry, turn_onto
 from medtransfer.errors import InputError
+from medtransfer.prepare.faults import attempt_all
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -91,13 +92,19 @@ def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]
         raise InputError(
             f"expected folders named patientNNN in {root / name}, but got {strange[0].name}; rename it or move it away"
         )
-    for folder in folders:
-        for image, mask in _list_frames(folder):
-            source = image.relative_to(root).as_posix()
-            geometry = _read_geometry(image)
-            turn_onto(geometry, _read_geometry(mask))  # a mask elsewhere is refused before any work
-            files = (image, mask, folder / "Info.cfg")
-            yield Item(split, folder.name, source, files, geometry.shape[2], partial(_load, image, mask, size))
+    frames = [frame for folder in folders for frame in _list_frames(folder)]
+    geometries = attempt_all(frames, lambda frame: _read_frame(*frame), lambda frame: frame)
+    for (image, mask), geometry in zip(frames, geometries, strict=True):
+        source, patient = image.relative_to(root).as_posix(), image.parent
+        files = (image, mask, patient / "Info.cfg")
+        yield Item(split, patient.name, source, files, geometry.shape[2], partial(_load, image, mask, size))
+
+
+def _read_frame(image: Path, mask: Path) -> Geometry:
+    """Return where the voxels of an image are; a mask elsewhere is refused before any work."""
+    geometry = _read_geometry(image)
+    turn_onto(geometry, _read_geometry(mask))
+    return geometry
 
 
 def _read_geometry(path: Path) -> Geometry:

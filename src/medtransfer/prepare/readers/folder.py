@@ -42,6 +42,7 @@ from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
+from medtransfer.prepare.faults import attempt_all
 from medtransfer.prepare.mask_values import MaskRule, join_masks, read_rule
 from medtransfer.prepare.picture_files import (
     Header,
@@ -136,11 +137,11 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     regions = read_regions(chosen["regions"], chosen["classes"], rule)
     require_folder(root, "`root` must name the folder that holds your images and masks")
     pairs = list_pairs(root, chosen)
-    headers = [read_header(pair.image) for pair in pairs]
+    headers = attempt_all([pair.image for pair in pairs], read_header, lambda path: [path])
     pattern = chosen["group"]
     groups = [match_group(pair.name, pattern, pair.image) if pattern else pair.image.relative_to(root).as_posix() for pair in pairs]
     wide = {pair.image: group for pair, group, header in zip(pairs, groups, headers, strict=True) if header.wide}
-    scaling = DatasetScaling(chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
+    scaling = DatasetScaling(chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide, lambda path: [path])
     channels: Literal[1, 3] = 1 if all(header.grey for header in headers) else 3
     reading = _Reading(channels, size, rule, chosen["keep_aspect"], scaling, Conversions())
     items = tuple(

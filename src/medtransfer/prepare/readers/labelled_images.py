@@ -27,6 +27,7 @@ from medtransfer.data.resizing import Size, resize_image
 from medtransfer.data.volumes.dicom import read_slice
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
+from medtransfer.prepare.faults import attempt_all
 from medtransfer.prepare.picture_files import Header, read_header, read_image, read_stored
 from medtransfer.prepare.picture_notes import describe_conversions, describe_headers
 from medtransfer.prepare.readers.contract import Item, Labels, Picture, Scan, check_kinds, whole_picture
@@ -124,7 +125,9 @@ def scan_images(
     if windows and headers:
         raise InputError(f"expected DICOM files for several windows in the option scaling, but got {next(iter(headers))}")
     wide = {image.path: image.group for image in images if image.path not in headers or headers[image.path].wide}
-    scaling = DatasetScaling("image" if windows else chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
+    scaling = DatasetScaling(
+        "image" if windows else chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide, lambda path: [path]
+    )
     grey = all(header.grey for header in headers.values())
     channels = len(windows) or chosen["channels"] or (1 if grey else 3)
     reading = _Reading(channels, size, chosen["keep_aspect"], scaling, windows, chosen["scaling"] == "image", Conversions())
@@ -163,7 +166,8 @@ def check_image_options(chosen: Mapping[str, Any]) -> None:
 def _read_headers(paths: Sequence[Path]) -> dict[Path, Header]:
     """Read the headers of all pictures that are not DICOM."""
     pictures = [path for path in paths if not is_dicom_name(path)]
-    return {path: read_header(path) for path in track(pictures, "prepare: headers", len(pictures), "files")}
+    headers = attempt_all(track(pictures, "prepare: headers", len(pictures), "files"), read_header, lambda path: [path])
+    return dict(zip(pictures, headers, strict=True))
 
 
 def _read_windows(scaling: Any) -> list[tuple[float, float]]:

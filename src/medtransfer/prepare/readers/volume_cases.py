@@ -29,6 +29,7 @@ from medtransfer.data.resizing import Size, resize_image, resize_mask, resize_sp
 from medtransfer.data.volumes import Geometry, acquisition_axis, cut, series_files
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.errors import InputError
+from medtransfer.prepare.faults import attempt_all
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import check_mask_volume, read_mask_volume
 from medtransfer.prepare.readers.contract import (
@@ -118,12 +119,12 @@ def scan_cases(
     if chosen["axis"] not in (None, 0, 1, 2) or isinstance(chosen["axis"], bool):
         raise InputError(f"expected the option axis to be 0, 1, 2 or null, but got {chosen['axis']!r}")
     regions = read_regions(chosen["regions"], classes, rule)
-    geometries = [_read_case(case, rule) for case in cases]
+    geometries = attempt_all(cases, lambda case: _read_case(case, rule), lambda case: [*_files(case), case.mask])
     channels = _choose_channels(cases, geometries, channel_names, chosen["channels"])
     groups = [match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else _source(case, root) for case in cases]
     raw = [case for case, geometry in zip(cases, geometries, strict=True) if not geometry[0].shown]
     of_raw = [group for group, geometry in zip(groups, geometries, strict=True) if not geometry[0].shown]
-    scaling = DatasetScaling(chosen["scaling"], "volume", raw, of_raw, lambda case: _read_finite(case, channels))
+    scaling = DatasetScaling(chosen["scaling"], "volume", raw, of_raw, lambda case: _read_finite(case, channels), _files)
     reading = _Reading(size, rule, channels, scaling, chosen["keep_aspect"])
     axes = [acquisition_axis(geometry[0].spacing) if chosen["axis"] is None else chosen["axis"] for geometry in geometries]
     items = tuple(
