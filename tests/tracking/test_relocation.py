@@ -125,6 +125,34 @@ def test_runs_that_mlflow_run_opened_move_with_the_project(enter: Enter, monkeyp
         assert folder.is_relative_to(project / "mlruns")
 
 
+@pytest.mark.parametrize("with_artifacts", [True, False])
+def test_runs_that_mlflow_run_opened_are_the_copys_own(
+    with_artifacts: bool, enter: Enter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier ones are read where they are; new ones are written beside the copy, but where the user chose another folder."""
+    from mlflow import MlflowClient
+
+    original, chosen = enter("original"), tmp_path / "elsewhere/mlruns/7"
+    chosen.mkdir(parents=True)
+    client = MlflowClient(f"sqlite:///{original / 'mlflow.db'}")
+    experiment = client.create_experiment("mine", (original / "mlruns" / "1").as_uri())
+    client.create_experiment("chosen", chosen.as_uri())
+    opened = client.create_run(experiment).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    log("c1")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    log("c2")
+    copy = original.with_name("copy")
+    shutil.copytree(original, copy, ignore=None if with_artifacts else shutil.ignore_patterns("mlruns"))
+    assert enter("copy") == copy
+    with tracking.artifact_folder(opened, "scores") as folder:
+        assert folder.is_relative_to(copy if with_artifacts else original)
+    client = MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    assert client.get_experiment(experiment).artifact_location == (copy / "mlruns" / "1").as_uri()
+    assert client.get_experiment_by_name("chosen").artifact_location == chosen.as_uri()
+    assert client.create_run(experiment).info.artifact_uri.startswith((copy / "mlruns").as_uri())
+
+
 @pytest.mark.parametrize("address", [
     "/data/mlartifacts/score", "file:///data/mlartifacts/score", "file:///data/été 1/a+b&c=d", "file:///data/a%20b", "/data/50%25x",
     "file:///data/50%2525x", "file:///data/a#b", "/data/a?b", "file:/data", "file://localhost/data", "//host/data",

@@ -67,25 +67,25 @@ def are_in_place(engine: "Engine") -> bool:
 
 
 def _moved(database: Path, connection: "Connection") -> list[tuple[str, Path, Path]]:
-    """Return the experiments whose artifacts belong elsewhere: each id, the present folder and the one where they belong."""
+    """Return the experiments whose artifacts belong elsewhere: each id, the present folder and the one where they belong.
+
+    Those that MLflow made itself, as for `mlflow run`, belong here if the project's folder is no more, or ours came from it, too;
+    any other folder is the user's own choice.
+    """
     from sqlalchemy import text
 
-    moved = []
-    for experiment, name, location in connection.execute(text("SELECT experiment_id, name, artifact_location FROM experiments")):
-        old = local_artifacts(location)
-        new = _home(old, name, database.parent) if old else None
-        if old and new and new != old:
-            moved.append((experiment, old, new))
-    return moved
-
-
-def _home(folder: Path, name: str, beside: Path) -> Path | None:
-    """Return where an experiment's artifacts belong; None if its location is the user's own choice."""
-    if name == f"medtransfer/{folder.name}" and folder.parent.name == ARTIFACTS:
-        return beside / ARTIFACTS / folder.name
-    if folder.parent.name == OF_MLFLOW and not exists(folder.parents[1]):
-        return workspace() / OF_MLFLOW / folder.name
-    return None
+    found = connection.execute(text("SELECT experiment_id, name, artifact_location FROM experiments"))
+    here = [(experiment, name, folder) for experiment, name, location in found if (folder := local_artifacts(location))]
+    ours = {
+        experiment: (folder, database.parent / ARTIFACTS / folder.name) for experiment, name, folder in here
+        if name == f"medtransfer/{folder.name}" and folder.parent.name == ARTIFACTS
+    }  # fmt: skip
+    copied_from = {old.parents[1] for old, new in ours.values() if old != new}
+    of_mlflow = {
+        experiment: (folder, workspace() / OF_MLFLOW / folder.name) for experiment, _, folder in here
+        if folder.parent.name == OF_MLFLOW and (folder.parents[1] in copied_from or not exists(folder.parents[1]))
+    }  # fmt: skip
+    return [(experiment, old, new) for experiment, (old, new) in {**of_mlflow, **ours}.items() if old != new]
 
 
 def exists(path: Path) -> bool:
