@@ -23,7 +23,7 @@ from medtransfer.tasks.contract import Metric
 from medtransfer.wording import counted, training_images
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
-OVER = "over folds, the mean of whose seeds counts, or over seeds without folds"
+OVER = "over folds, each the mean of its seeds, or without folds over seeds"
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
 Line = dict[str, Any]
 
@@ -47,7 +47,7 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
         write_text(out / DECODERS_CSV, as_csv([line for _, line in gains]))
         sections += [
             "## Gain from the pretrained decoder", as_markdown([_readable_gain(key, line) for key, line in gains]),
-            f"The mean difference to the same encoder with a random decoder, {OVER} that both have, with its interval.",
+            f"The mean difference to the same encoder with a random decoder, {OVER}, as far as both have them, with its interval.",
         ]  # fmt: skip
     return sections
 
