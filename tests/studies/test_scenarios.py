@@ -14,7 +14,7 @@ from medtransfer.records import CellName
 from medtransfer.studies.finished import DIGESTS, Finished
 from medtransfer.studies.printed import tables_of
 from medtransfer.studies.rows import Key, Planned, Row
-from medtransfer.studies.scenarios import write_scenarios
+from medtransfer.studies.scenarios import Group, write_scenarios
 from medtransfer.studies.workload import Work
 from medtransfer.working_folder import load_study
 
@@ -190,6 +190,13 @@ def test_a_run_of_several_parts_counts_once_and_random_weights_are_named_by_orig
         "dippel-unet random of simclr-flowers102": ("2", "flowers-5, again"),
         "dippel-unet random of conrec-flowers102": ("2", "flowers-5"),
     }
+
+
+def test_a_group_of_many_parts_is_named_by_the_first() -> None:
+    few, many = Group("sample", 0.5, ("a", "b")), Group("sample", None, tuple("abcdef"))
+    assert (few.label, few.picture) == ("sample (a, b)", "curves-sample-50%-a-b.png")
+    assert (many.label, many.picture) == ("sample (a, 5 more)", "curves-sample-all-a-5-more.png")
+    assert (Group("sample", 42).label, Group("sample", 42).picture) == ("sample", "curves-sample-42.png")
 
 
 def test_a_study_without_curves_and_decoders_gets_nothing(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

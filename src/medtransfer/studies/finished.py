@@ -119,7 +119,7 @@ def name_origins(starts: Collection[Start]) -> dict[Start, str]:
     }  # fmt: skip
 
 
-def name_starts(parts: Mapping[Start, str]) -> dict[Start, str]:
+def name_starts(parts: Mapping[Start, Sequence[str]]) -> dict[Start, str]:
     """Return a name of each start of one target, mode and size.
 
     Args:
@@ -130,7 +130,7 @@ def name_starts(parts: Mapping[Start, str]) -> dict[Start, str]:
         start: f"{start.encoder} {origin}" + ("" if start.random else f", epoch {start.epoch}")
         for start, origin in name_origins(parts).items()
     }  # fmt: skip
-    names = _apart(names, {start: f" ({part})" if part else "" for start, part in parts.items()})
+    names = _apart(names, {start: f" ({', '.join(names)})" if any(names) else "" for start, names in parts.items()})
     names = _apart(names, {start: f" ({start.folds} folds)" if start.folds else "" for start in parts})
     for index, kind in enumerate(DIGESTS):
         names = _apart(names, {start: f" [{kind} {start.digests[index][:8]}]" if start.digests else "" for start in parts})

@@ -11,7 +11,7 @@ from medtransfer.records import size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.studies.finished import Start, name_origins, name_starts, repetitions
 from medtransfer.studies.printed import Number, Tables, tables_of
-from medtransfer.studies.rows import Row, list_rows
+from medtransfer.studies.rows import Row, group_by_start, list_rows, part_names
 from medtransfer.studies.scenarios import write_scenarios
 from medtransfer.wording import are, counted, training_images
 
@@ -31,14 +31,10 @@ def write_results(chosen: StudyFile, out: Path) -> str:
 
 def _lines(row: Row, by_part: Mapping[str, Tables]) -> Iterator[dict[str, Any]]:
     """Yield a line per initialisation and recipe, from the best mean to the worst, and the best ones where a paper prints these."""
-    by_start = repetitions(row.finished)
-    parts: dict[Start, dict[str, None]] = {}
-    for one in row.cells:
-        if one.finished:
-            parts.setdefault(Start.of(one.finished), {})[one.part.name] = None
+    by_start, parts = repetitions(row.finished), {start: part_names(own) for start, own in group_by_start(row.cells).items()}
     metric = row.finished[0].metric if row.finished else ""
     ordered = sorted(by_start, key=lambda start: -fmean(by_start[start]))
-    names, origins = name_starts({start: ", ".join(parts[start]) for start in ordered}), name_origins(ordered)
+    names, origins = name_starts({start: parts[start] for start in ordered}), name_origins(ordered)
     tables_of_start = {start: next((by_part[part] for part in parts[start] if part in by_part), None) for start in ordered}
     lines = {
         start: {

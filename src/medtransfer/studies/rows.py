@@ -1,7 +1,7 @@
 """Cells of a study by target, mode and size: how many there are and are finished, and what they take and could show."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.config.study_files import Part, StudyFile
 from medtransfer.records import CellName
-from medtransfer.studies.finished import Finished, read_continued, read_finished
+from medtransfer.studies.finished import Finished, Start, read_continued, read_finished
 from medtransfer.studies.workload import NOTHING, Work, count_images, trained_on, work_of
 
 
@@ -86,6 +86,20 @@ class Row:
         """Work of all cells; None where it is not known for one."""
         works = [one.work for one in self.cells]
         return None if None in works else add_up(works)
+
+
+def group_by_start(cells: Iterable[Planned]) -> dict[Start, list[Planned]]:
+    """Return the finished cells of each start."""
+    groups: dict[Start, list[Planned]] = defaultdict(list)
+    for one in cells:
+        if one.finished is not None:
+            groups[Start.of(one.finished)].append(one)
+    return groups
+
+
+def part_names(cells: Iterable[Planned]) -> tuple[str, ...]:
+    """Return the names of the parts of some cells, each once."""
+    return tuple(dict.fromkeys(one.part.name for one in cells))
 
 
 def add_up(works: Sequence[Work | None]) -> Work:

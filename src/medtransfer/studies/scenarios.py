@@ -17,13 +17,14 @@ from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.studies import curves_plot
 from medtransfer.studies.finished import Finished, Start, by_repetition, name_origins, name_starts
 from medtransfer.studies.printed import Tables
-from medtransfer.studies.rows import Planned, Row
+from medtransfer.studies.rows import Planned, Row, group_by_start, part_names
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.wording import counted, training_images
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
 OVER = "over folds, each the mean of its seeds, or without folds over seeds"
+MOST_PARTS = 3  # that a group is named by
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
 Line = dict[str, Any]
 
@@ -78,17 +79,27 @@ class Group:
     Attributes:
         target: name of the target.
         size: number or share of training images; None for all.
-        part: names of the parts, where parts of several recipes have this target and size; else empty.
+        parts: names of the parts, where parts of several recipes have this target and size; else empty.
     """
 
     target: str
     size: float | None
-    part: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """Target, and part if it is named."""
-        return f"{self.target} ({self.part})" if self.part else self.target
+        """Target, and parts if they are named."""
+        return f"{self.target} ({', '.join(self._named)})" if self.parts else self.target
+
+    @property
+    def picture(self) -> str:
+        """Name of the file of its curves."""
+        return f"curves-{'-'.join([self.target, _size(self.size), *self._named]).replace(' ', '-')}.png"
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        """The parts; of many the first, which no other group has, and their number."""
+        return self.parts if len(self.parts) <= MOST_PARTS else (self.parts[0], f"{len(self.parts) - 1} more")
 
 
 def _groups(rows: Sequence[Row]) -> dict[Group, list[Planned]]:
@@ -98,7 +109,7 @@ def _groups(rows: Sequence[Row]) -> dict[Group, list[Planned]]:
         for one in (one for one in row.cells if one.finished):
             by_recipe[row.key.target, row.key.size][Protocol.of(one.part.params.finetune).key].append(one)
     return {
-        Group(*key, ", ".join(dict.fromkeys(one.part.name for one in cells)) if len(recipes) > 1 else ""): cells
+        Group(*key, part_names(cells) if len(recipes) > 1 else ()): cells
         for key, recipes in by_recipe.items() for cells in recipes.values()
     }  # fmt: skip
 
@@ -149,7 +160,7 @@ class Scenario:
     start: Start
     mode: str
     repetitions: tuple[tuple[Finished, ...], ...]
-    parts: str
+    parts: tuple[str, ...]
 
     @property
     def values(self) -> list[float]:
@@ -167,13 +178,10 @@ class Scenario:
 
 def _scenarios(group: Sequence[Planned]) -> list[Scenario]:
     """Return the scenarios of a group, from the best mean to the worst."""
-    found: dict[str, dict[Start, list[Planned]]] = defaultdict(lambda: defaultdict(list))
-    for one in group:
-        if one.finished:
-            found[one.cell.mode][Start.of(one.finished)].append(one)
     scenarios = []
-    for mode, by_start in found.items():
-        parts = {start: ", ".join(dict.fromkeys(one.part.name for one in cells)) for start, cells in by_start.items()}
+    for mode in dict.fromkeys(one.cell.mode for one in group):
+        by_start = group_by_start(one for one in group if one.cell.mode == mode)
+        parts = {start: part_names(cells) for start, cells in by_start.items()}
         names = name_starts(parts)
         for start, cells in by_start.items():
             repetitions = by_repetition([one.finished for one in cells if one.finished])
@@ -191,7 +199,7 @@ def _reached(key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], 
         values, found = scenario.values, time_to_reach(scenario.runs_in(curves), level, confidence)
         low, high = found.interval or (None, None)
         lines.append({
-            "part": scenario.parts, "target": key.target, "size": _size(key.size), "scenario": scenario.name,
+            "part": ", ".join(scenario.parts), "target": key.target, "size": _size(key.size), "scenario": scenario.name,
             "mean": fmean(values), "std": stdev(values) if len(values) > 1 else None, "n": len(values), "level": level,
             "reached": found.count, "steps": found.mean, "steps_low": low, "steps_high": high,
         })  # fmt: skip
@@ -221,13 +229,13 @@ def _gains(key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], c
         if gain is None:
             continue
         low, high = gain.interval or (None, None)
-        table = next((tables[part] for part in scenario.parts.split(", ") if part in tables), None)
+        table = next((tables[part] for part in scenario.parts if part in tables), None)
         with_decoder, without = (
             table and table.find(key.target, start.encoder, start.origin, start.epoch, name, key.size)
             for name in (scenario.mode, "full")
         )
         lines.append({
-            "part": scenario.parts, "target": key.target, "size": _size(key.size), "encoder": start.encoder,
+            "part": ", ".join(scenario.parts), "target": key.target, "size": _size(key.size), "encoder": start.encoder,
             "origin": origins[start], "epoch": start.epoch, "gain": gain.mean, "low": low, "high": high, "n": gain.n,
             "printed_gain": with_decoder.mean - without.mean if with_decoder and without else None,
         })  # fmt: skip
@@ -273,10 +281,9 @@ def _draw(out: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, 
         for one in scenarios
     ]  # fmt: skip
     complete = _complete(group, curves)
-    name = f"curves-{'-'.join(filter(None, (key.target, _size(key.size), key.part.replace(', ', '-'))))}.png"
     title, label = f"{key.label}, {training_images(_size(key.size))}", f"{samples} {_metric(scenarios).label}"
-    curves_plot.draw_curves(out / name, drawn, _level(complete, curves) if complete else None, title, label)
-    return name
+    curves_plot.draw_curves(out / key.picture, drawn, _level(complete, curves) if complete else None, title, label)
+    return key.picture
 
 
 def _metric(scenarios: Sequence[Scenario]) -> Metric:
