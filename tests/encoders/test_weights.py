@@ -155,6 +155,20 @@ def test_weights_that_are_not_finite_are_refused(value, tiny):
     assert state_hash(encoder) == before
 
 
+def test_weights_that_are_constant_throughout_are_refused(tiny):
+    """A single tensor may be, as one that no step has changed yet."""
+    encoder = tiny("unet")
+    before, tensors = state_hash(encoder), trained(encoder)
+    constant = {name: torch.zeros_like(tensor) if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
+    with pytest.raises(
+        InputError, match=r"trained weights in file, but all \d+ tensors of weights have one value throughout, such as 0"
+    ):
+        load_encoder_weights(encoder, constant, source="file")
+    assert state_hash(encoder) == before
+    first = next(name for name, tensor in tensors.items() if tensor.ndim > 1)
+    load_encoder_weights(encoder, {**tensors, first: constant[first]}, source="file")
+
+
 def test_a_named_mapping_is_the_only_one_tried_and_must_be_known(tiny):
     encoder = tiny("swin")
     with pytest.raises(InputError, match="direct, torchvision-swin, microsoft-swin.*'keras'"):

@@ -108,8 +108,8 @@ def load_encoder_weights(
         The audit.
 
     Raises:
-        InputError: the mapping is unknown, or the tensors do not fit, are not finite, change nothing, or hold the encoder
-            twice; the encoder is then unchanged.
+        InputError: the mapping is unknown, or the tensors do not fit, are not finite, all constant, change nothing, or hold the
+            encoder twice; the encoder is then unchanged.
     """
     if mapping is not None and mapping not in MAPPINGS:
         raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
@@ -133,6 +133,12 @@ def load_encoder_weights(
         raise InputError(
             f"expected finite weights in {source}, but there are infinities or NaN in {counted(len(infinite), 'tensor')}"
             f"{some(infinite)}; use an intact file"
+        )
+    matrices = [tensor for tensor in renamed.values() if tensor.ndim > 1 and tensor.numel() > 1]
+    if matrices and all(bool((tensor == tensor.flatten()[0]).all()) for tensor in matrices):
+        raise InputError(
+            f"expected trained weights in {source}, but all {len(matrices)} tensors of weights have one value throughout, such "
+            f"as {matrices[0].flatten()[0]:g}; use the file of a trained encoder"
         )
     changed = _copy(encoder, renamed)
     if changed == 0 and not allow_unchanged:
