@@ -1,5 +1,6 @@
 """The outcome by number of training images: means over folds and seeds by hand, and pools that are never mixed."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_gains_over_random_weights_are_those_of_the_initialisations(workplace: P
     for size in ("20", "None"):
         add_dice({0: (0.30, 0.32), 5: (0.50, 0.55)}, size=size, origin="advanced", pretraining="a")
         add_dice({0: (0.40, 0.44), 5: (0.60, 0.61)}, size=size, pretraining="s")
-    pools = collect(SETTING)[0]
+    pools = collect(SETTING)[0][::-1]
     (curve,) = curves_over_size(pools, 0.95)
     gains = {(point.origin, point.size): point.gain for point in curve.points if point.epoch}
     assert gains["simple", ""] == pytest.approx((0.30 + 0.29) / 2) and gains["advanced", ""] == pytest.approx((0.20 + 0.23) / 2)
@@ -82,6 +83,17 @@ def test_gains_over_random_weights_are_those_of_the_initialisations(workplace: P
         for row in comparison.rows:
             if row.start.origin:
                 assert row.gain == pytest.approx(gains[row.start.origin, comparison.size])
+
+
+def test_weights_that_others_continue_from_are_not_random(workplace: Path) -> None:
+    for size in ("20", "None"):
+        add_dice({0: (0.3, 0.4), 5: (0.6, 0.6)}, size=size, origin="advanced", pretraining="a")
+        add_dice({0: (0.6, 0.6), 5: (0.7, 0.7)}, size=size, pretraining="s")
+    parents = ({"origin": "advanced", "epoch": 5},)
+    pools = [replace(pool, parents=parents) if pool.fields["origin"] == "simple" else pool for pool in collect(SETTING)[0]]
+    (curve,) = curves_over_size(pools, 0.95)
+    assert {(point.origin, point.epoch) for point in curve.points} == {("advanced", 0), ("advanced", 5), ("simple", 5)}
+    assert [point.gain for point in curve.points if point.origin == "simple"] == pytest.approx([0.35, 0.35])
 
 
 def test_pools_of_other_sizes_and_folds_are_never_mixed(workplace: Path) -> None:

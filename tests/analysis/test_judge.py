@@ -54,6 +54,17 @@ def test_what_is_within_noise_of_the_best() -> None:
     assert found["random"].within_noise is None
 
 
+def test_the_mean_tis_of_negative_outcomes_is_in_its_interval() -> None:
+    """By kappa six pretrainings have random weights below 0."""
+    kappa = {0: (-0.2, -0.25, -0.22), 1: (0.3, 0.32, 0.31), 5: (0.5, 0.52, 0.51)}
+    pools = [
+        replace(pool(kappa, {0: 0.1, 1: 0.5, 5: 0.6}, f"t{number}"), metric=TASKS["ordinal"].primary, digests={
+            "pretraining": f"p{number}", "data": "d", "protocol": "q"}) for number in range(8)
+    ]  # fmt: skip
+    none = summaries(*pools)["none"]
+    assert none.interval is not None and none.interval[0] < none.mean_tis <= none.interval[1] < 0
+
+
 def test_probabilities_of_being_best_add_up() -> None:
     chances = [one.p_best for one in judge(pool(), SAMPLING).candidates]
     assert sum(filter(None, chances)) == pytest.approx(1)

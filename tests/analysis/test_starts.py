@@ -109,6 +109,7 @@ def test_targets_modes_sizes_and_recipes_are_apart_and_folds_are_repetitions(wor
     add([0.4], 10, protocol="other")  # alone
     small, whole = compared()
     assert (small.name, whole.name) == ("moon, full, 20 images, 3 folds", "moon, full")
+    assert replace(small, size="50%").name == "moon, full, 50% of the images, 3 folds"
     assert small.rows[0].start.values == pytest.approx([0.65, 0.7, 0.75]) and small.rows[0].gain == pytest.approx(0.1)
     assert len(whole.rows[0].start.values) == 2
 
@@ -120,6 +121,17 @@ def test_a_single_seed_is_not_tested(workplace: Path) -> None:
     first = comparison.rows[0]
     assert (first.std, first.tests, first.unbeaten, first.gain_interval) == (None, None, None, None)
     assert first.gain == pytest.approx(0.2)
+
+
+def test_the_level_of_curves_is_over_folds_as_in_a_study(workplace: Path) -> None:
+    """Fold 1 has three seeds and fold 2 one: their means count alike, .775 of the finals."""
+    for fold, finals in (("1", (0.9, 0.84, 0.84)), ("2", (0.69,))):
+        for epoch, lower in ((0, 0.3), (10, 0.0)):
+            curves = [{1: 0.1, 2: final - lower} for final in finals]
+            add([final - lower for final in finals], epoch, curves, size="20", fold=fold, folds="2")
+    ((best, *_),) = read_learning(compared())
+    assert best.level == pytest.approx(0.95 * (0.86 + 0.69) / 2) and len(best.curves) == 4
+    assert best.mean == {1: pytest.approx(0.1), 2: pytest.approx(0.775)}
 
 
 def test_epochs_of_the_curves_by_hand(workplace: Path) -> None:

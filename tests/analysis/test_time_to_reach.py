@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from medtransfer.analysis.time_to_reach import gain_of, level_of, time_to_reach
+from medtransfer.analysis.time_to_reach import gain_of, level_of, mean_curve, time_to_reach
 
 
 def test_the_level_is_a_share_of_the_best_mean() -> None:
@@ -33,6 +33,12 @@ def test_the_seeds_of_a_fold_are_one_repetition() -> None:
     assert (reached.steps, reached.mean) == ((15, 20), 17.5)
     assert reached.interval == (0.0, pytest.approx(min(50.0, stats.t.interval(0.95, 1, 17.5, stats.sem([15, 20]))[1])))
     assert time_to_reach([[early, {10: 0.1}], [late]], 0.76, 0.95).steps == (None, 20)
+    longer = time_to_reach([[{10: 0.9}], [{10: 0.1, 60: 0.9}]], 0.76, 0.95)
+    assert longer.interval == (0.0, 60.0)
+
+
+def test_a_mean_curve_ends_where_one_ends() -> None:
+    assert mean_curve([{10: 0.2, 20: 0.4}, {10: 0.4}]) == {10: pytest.approx(0.3)}
 
 
 def test_the_gain_is_over_shared_seeds() -> None:

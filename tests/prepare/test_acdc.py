@@ -106,6 +106,13 @@ def test_volumes_that_point_another_way_are_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_mask_elsewhere_is_refused_when_its_header_is_read(tmp_path: Path) -> None:
+    root = write_patient(tmp_path, np.zeros((8, 8, 3), np.int16), np.zeros((8, 8, 3), np.uint8))
+    write_volume(root / "training/patient001/patient001_frame09_gt.nii.gz", np.zeros((8, 7, 3), np.uint8))
+    with pytest.raises(InputError, match=r"expected a mask on the voxels of \S*frame09.nii.gz"):
+        scan(root, (4, 4), {})
+
+
 def test_a_fourth_axis_of_length_1_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     image = np.arange(4 * 3 * 2, dtype=np.float32).reshape(4, 3, 2)
     plain = load_first(write_patient(tmp_path / "a", image, np.zeros((4, 3, 2), np.uint8)), (3, 4))

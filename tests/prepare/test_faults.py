@@ -66,13 +66,44 @@ def test_statistics_of_a_dataset(reader: str, tmp_path: Path, caplog: pytest.Log
     assert 2 <= len(lines) <= 3 and all(line.endswith(": the same") for line in lines[1:]) and not (tmp_path / "out/t").exists()
 
 
-def test_a_sentence_that_names_no_file_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sentence_that_names_no_file_is_said_with_it(caplog: pytest.LogCaptureFixture) -> None:
     def fail(number: int) -> int:
         raise InputError("the same of all")
 
     with pytest.raises(InputError, match=r"^the same of all \(2 others are named above; the rest was not looked at\)$"):
         attempt_all(range(9), fail, lambda number: [Path(f"{number}.png")])
-    assert named(caplog) == ["prepare: the same of all"] * 3
+    assert named(caplog) == [f"prepare: {number}.png: the same of all" for number in range(3)]
+
+
+def test_the_last_ones_leave_no_rest(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(number: int) -> int:
+        raise InputError(f"not {number}.png")
+
+    with pytest.raises(InputError, match=r"^not 0.png \(2 others are named above\)$"):
+        attempt_all(range(3), fail, lambda number: [Path(f"{number}.png")])
+
+
+def test_a_fault_is_that_of_the_file_whose_whole_name_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    """One path may begin as another does."""
+    found = Faults()
+    for name in ("b", "c"):
+        found.see(InputError(f"not {name}.nii.gz"), [Path(f"{name}.nii"), Path(f"{name}.nii.gz")])
+    assert named(caplog) == ["prepare: not b.nii.gz", "prepare: c.nii.gz: the same"]
+
+
+@pytest.mark.parametrize("reader", ["folder", "image-folder"])
+def test_headers_of_pictures(reader: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for case in range(8):
+        folder = tmp_path / "raw" / ("images" if reader == "folder" else f"train/{'ab'[case % 2]}")
+        masks = [tmp_path / "raw/masks"] if reader == "folder" else []
+        for place in (folder, *masks):
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((40, 50), 255 * (case % 2), np.uint8)).save(place / f"p{case}.png")
+        if case in (3, 5):
+            (folder / f"p{case}.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"p[35].png.*\(1 other is named above\)$"):
+        prepared(reader, tmp_path / "raw", tmp_path / "out")
+    assert len(named(caplog)) == 2
 
 
 def test_other_numbers_in_a_sentence_are_another_fault(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

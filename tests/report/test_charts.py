@@ -384,6 +384,7 @@ def test_legends_explain_only_what_is_drawn(paperlike: Analysis, tmp_path: Path)
     page = page_sections.legend("Dice", drawn)
     assert "best Dice" in page and "chosen by" not in page and "robustness" not in page and "not within" not in page
     assert [str(handle.get_label()) for handle in figure._handles(drawn, 0)] == ["best in hindsight", "within noise of the best"]
+    assert by_epoch.Drawn.of(figure.with_curves([replace(pool, candidates=pool.candidates[:1]), best])).robustness is False
     drawn_by_lot = replace(best, verdicts=(replace(best.verdicts[0], candidate=None),))
     assert by_epoch.Drawn.of([drawn_by_lot]).choices == ()
     nothing = replace(best, candidates=(), verdicts=())
@@ -392,7 +393,7 @@ def test_legends_explain_only_what_is_drawn(paperlike: Analysis, tmp_path: Path)
 
 
 def started(name: str, values: tuple[float, ...], kept: bool | None) -> Compared:
-    start = Start(name, "unet", "", 1, {"": dict(enumerate(values))}, ())
+    start = Start(name, "unet", "", 1, {"": dict(enumerate(values))}, {})
     return Compared(
         start, float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, None, None, None, kept
     )

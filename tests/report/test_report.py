@@ -467,6 +467,7 @@ def test_models_that_learned_nothing_are_not_judged(workplace: Path):
     )
     assert "Not judged: no model learned: " in text and "(report.least)" in text
     assert rows("tis.csv") == [] and len(rows("dice.csv")) == 4
+    assert "no model learned: unet random has the highest mean Dice, 0.015" in text
 
 
 def test_the_headline_compares_on_the_same_configurations(scored: Path):

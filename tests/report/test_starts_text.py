@@ -13,7 +13,7 @@ def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> St
     return StartComparison(
         target, "full", "", "", TASKS["segmentation"].primary,
         tuple(
-            Compared(Start(f"unet {name}", "unet", name, 1, {"": {1: mean}}, ()), mean, None, None, None, None, kept)
+            Compared(Start(f"unet {name}", "unet", name, 1, {"": {1: mean}}, {}), mean, None, None, None, None, kept)
             for name, mean, kept in rows
         ),
     )  # fmt: skip

@@ -69,6 +69,12 @@ def test_the_verdict_in_full(small: Analysis, difference: float, interval: Inter
     )
 
 
+def test_a_mean_tis_below_0_is_beside_its_interval(small: Analysis):
+    found = replace(analysis(contrast(-0.076, (-0.2, 0.04), "undecided")), judged=small.judged)
+    below = (summary("offline", -0.3, 12, (-0.6, -0.1)), *found.summaries[1:])
+    assert "(95 % interval −60.0 to −10.0 %)" in verdict_text.verdict(replace(found, summaries=below))
+
+
 def test_too_few_pretrainings_are_said_to_decide_nothing(small: Analysis):
     one = contrast(-0.076, None, "undecided")
     found = replace(analysis(one), judged=small.judged)

@@ -10,6 +10,7 @@ from medtransfer.metrics.comparison import ClusterMean
 from medtransfer.search.evaluate import Case, Table
 from medtransfer.search.held_out import Best, Family, HeldOut, Scores, Searched, Totals
 from medtransfer.search.markdown import write_up
+from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 
 DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
@@ -75,6 +76,14 @@ def test_the_verdict_comes_first(family: Callable[..., Family]):
     assert "the default setting (cosine, margin 0.5, level -2, pooling frozen) brings 0.850, the last checkpoint 0.970." in text
     assert "| search-without-moon |       40 | l2       |  0.250 |    -1 | never   |         0.960 |" in text
     assert "| moon   |              1 | l2       |  0.250 |    -1 | never   | 0.900 |" in text
+
+
+def test_a_held_out_tis_below_0_has_an_interval_by_a_metric_that_may_be_negative(family: Callable[..., Family]):
+    low = Totals(2, scores(0.1, 0.1, None), scores(-0.3, 0.1, None), ClusterMean(-0.3, 0.05, 5, 6, ("pretraining",)), None)
+    made = family()
+    kappa = [replace(case, metric=TASKS["ordinal"].primary) for case in made.table.cases]
+    negative = replace(made, table=replace(made.table, cases=tuple(kappa)))
+    assert "interval 0.000 to" in said(made, means=low) and "interval 0.000 to" not in said(negative, means=low)
 
 
 def test_the_metric_is_that_of_the_cases(family: Callable[..., Family]):

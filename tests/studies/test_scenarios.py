@@ -11,6 +11,7 @@ from scipy import stats
 from medtransfer import tracking
 from medtransfer.config.study_files import Part
 from medtransfer.records import CellName
+from medtransfer.studies import curves_plot
 from medtransfer.studies.finished import DIGESTS, Finished
 from medtransfer.studies.printed import tables_of
 from medtransfer.studies.rows import Key, Planned, Row
@@ -154,6 +155,59 @@ def test_the_seeds_of_a_fold_are_one_repetition(rows: list[Row], tmp_path: Path,
     assert (float(gain["gain"]), float(gain["low"]), float(gain["high"]), gain["n"]) == (
         pytest.approx(0.08), pytest.approx(low), pytest.approx(high), "2",
     )  # fmt: skip
+
+
+def test_pictures_have_a_colour_per_start_and_a_style_per_mode_and_folds_count_once(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(curves_plot, "draw_curves", lambda *arguments: drawn.append(arguments))
+    write_scenarios(rows, {}, 0.95, tmp_path)
+    ((path, scenarios, level, title, label, repetition),) = drawn
+    marks = {scenario.name.removeprefix("dippel-unet "): (scenario.start, scenario.mode) for scenario in scenarios}
+    assert marks["conrec-flowers102, epoch 2700"][0] == marks["conrec-flowers102, epoch 2700, seg-enc-dec"][0] != marks["random"][0]
+    assert [mode for _, mode in marks.values()] == [1, 0, 0] and (title, repetition) == ("flowers17, 42 training images", "run")
+    one = next(cell for cell in rows[0].cells if cell.cell.epoch)
+    cells, curves = [], {}
+    for fold, seed, value in ((1, 0, 0.9), (1, 1, 0.84), (1, 2, 0.84), (2, 0, 0.69)):
+        cell = replace(one.cell, seed=seed, fold=fold, folds=2)
+        assert one.finished is not None
+        cells.append(replace(one, cell=cell, finished=replace(one.finished, cell=cell, value=value, run=f"{fold}{seed}")))
+        curves[f"{fold}{seed}"] = {100: 0.1, 200: value}
+    monkeypatch.setattr(tracking, "read_curves", lambda ids, metric: {run: curves[run] for run in ids})
+    write_scenarios([replace(rows[0], cells=tuple(cells))], {}, 0.95, tmp_path)
+    _, (scenario,), level, _, _, repetition = drawn[-1]
+    assert list(scenario.mean.values()) == pytest.approx([0.1, (0.86 + 0.69) / 2]) and repetition == "fold"
+    assert level == pytest.approx(0.95 * (0.86 + 0.69) / 2)
+
+
+def test_a_scenario_of_which_a_run_lacks_its_curve_is_no_level(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best one has the curve of one seed of two."""
+    known = tracking.read_curves
+    lost = "conrec-flowers102seg-enc-dec1"
+    monkeypatch.setattr(tracking, "read_curves", lambda ids, metric: known([run for run in ids if run != lost], metric))
+    text = "\n".join(write_scenarios(rows, {}, 0.95, tmp_path))
+    with (tmp_path / "scenarios.csv").open() as file:
+        assert [float(line["level"]) for line in csv.DictReader(file)] == pytest.approx([0.95 * 0.91] * 2)
+    assert "1 scenario without a curve of each run is left out" in text
+
+
+def test_gains_of_two_pretrainings_are_told_apart(rows: list[Row], tmp_path: Path) -> None:
+    changed = []
+    for row in rows:
+        cells = [
+            replace(one, finished=replace(one.finished, digests=(f"{one.cell.seed}-pretraining", "d", "r")))
+            for one in row.cells if one.finished is not None
+        ]  # fmt: skip
+        changed.append(replace(row, cells=tuple(cells)))
+    text = "\n".join(write_scenarios(changed, {}, 0.95, tmp_path))
+    with (tmp_path / "decoders.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    name = "dippel-unet conrec-flowers102, epoch 2700"
+    assert {line["initialisation"] for line in lines} == {f"{name} [pretraining {seed}-pretra]" for seed in (0, 1)}
+    assert [(line["epoch"], line["n"]) for line in lines] == [("2700", "1")] * 2 and f"{name} [" in text
 
 
 def test_random_weights_gain_nothing_from_their_decoder_and_a_lost_curve_is_said(

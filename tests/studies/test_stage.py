@@ -168,6 +168,32 @@ def test_results_are_beside_the_printed_ones(workplace: Path) -> None:
     assert "| unet simple, epoch 10 | 0.7100 ± 0.0100 | 3 | 0.6793 ± 0.0145 | +0.0307    |" in text
 
 
+def test_the_best_of_an_encoder_is_beside_a_printed_best_one(workplace: Path) -> None:
+    Path("mine.yaml").write_text(yaml.safe_dump({
+        "about": {"what": "Is the best as good?", "printed": {
+            "paper": "hosseinzadeh-taher", "tables": ["table3"], "row": "{encoder}", "column": "{target}", "scale": 100,
+            "of": "best", "names": {"target": {"sample": "PXS"}, "encoder": {"unet": "supervised"}},
+        }},
+        "study": {"modes": ["full"], "seeds": [1, 2], "epochs": "last"},
+    }))  # fmt: skip
+    chosen = load_study("mine.yaml")
+    for epoch, values in ((0, (0.5, 0.6)), (10, (0.70, 0.72))):
+        for seed, value in zip((1, 2), values, strict=True):
+            fields = {
+                "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+                "data": "d", "protocol": Protocol.of(chosen.parts[0].params.finetune).key, "epoch": epoch, "seed": seed,
+                "primary": "dice",
+            }  # fmt: skip
+            tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
+    write_results(chosen, workplace / "out")
+    table = read_table(workplace / "out/study.csv", "")
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["origin"], row["epoch"], row["printed_mean"]) for row in rows] == [
+        ("simple", "10", ""), ("random", "0", ""), ("the best", "10", "0.6793"),
+    ]  # fmt: skip
+    assert "| unet the best, epoch 10 | 0.7100 ± 0.0141 | 2 | 0.6793 ± 0.0145 |" in (workplace / "out/study.md").read_text()
+
+
 def test_parts_of_other_recipes_are_lines_of_their_own_and_parts_of_other_seeds_are_one(workplace: Path) -> None:
     own = {"study": {"modes": ["full"], "epochs": "last", "random": "none"}}
     parts = {"fast": {"study": {"seeds": [1, 2]}, "finetune": {"lr": 0.5, "out": "m2"}}, "slow": {"study": {"seeds": [1]}},

@@ -125,6 +125,40 @@ def test_runs_that_mlflow_run_opened_move_with_the_project(enter: Enter, monkeyp
         assert folder.is_relative_to(project / "mlruns")
 
 
+def test_a_copy_that_only_mlflow_wrote_to_is_its_own_and_stays_so_elsewhere(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a run of our experiments, and opened from another project first."""
+    from mlflow import MlflowClient
+
+    original = enter("original")
+    client = MlflowClient(f"sqlite:///{original / 'mlflow.db'}")
+    experiment = client.create_experiment("mine", (original / "mlruns" / "1").as_uri())
+    client.log_text(client.create_run(experiment).info.run_id, "text", "file.txt")
+    copy = original.with_name("copy")
+    shutil.copytree(original, copy)
+    other = original.with_name("other")
+    other.mkdir()
+    enter("other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy / 'mlflow.db'}")
+    tracking.connect()
+    client = MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    assert client.get_experiment(experiment).artifact_location == (copy / "mlruns" / "1").as_uri()
+    (run,) = client.search_runs([experiment])
+    assert run.info.artifact_uri.startswith((copy / "mlruns" / "1").as_uri())
+    client = MlflowClient(f"sqlite:///{original / 'mlflow.db'}")
+    assert client.get_experiment(experiment).artifact_location == (original / "mlruns" / "1").as_uri()
+
+
+def test_a_project_beside_an_unmoved_store_keeps_its_own_folder(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that two projects use: what MLflow made in the first is not the second's."""
+    first = enter("first")
+    log("c1")
+    tracking.connect().create_experiment("mine", (first / "mlruns" / "1").as_uri())
+    (first.parent / "second").mkdir()
+    enter("second")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{first / 'mlflow.db'}")
+    assert tracking.connect().get_experiment_by_name("mine").artifact_location == (first / "mlruns" / "1").as_uri()
+
+
 @pytest.mark.parametrize("with_artifacts", [True, False])
 def test_runs_that_mlflow_run_opened_are_the_copys_own(
     with_artifacts: bool, enter: Enter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,12 +1,13 @@
 """How fast fine-tunings learn: curves on the validation samples, or the test samples, and the epochs that they say."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from medtransfer import tracking
 from medtransfer.analysis.starts import Start, StartComparison
-from medtransfer.analysis.time_to_reach import Curve, level_of
+from medtransfer.analysis.time_to_reach import Curve, level_of, mean_curve
 
 VALIDATION, TEST = "validation", "test"
 
@@ -18,6 +19,7 @@ class Learning:
     Attributes:
         start: the initialisation.
         curves: value of the metric on the samples by epoch, for every run that has one.
+        folds: fold of each of these; empty without folds.
         best: epoch of the best value of every run, the earliest of a tie.
         last: last epoch of every run, where early stopping ended it.
         reached: first epoch of every run whose value is at least `level`; None where it never is.
@@ -27,6 +29,7 @@ class Learning:
 
     start: Start
     curves: tuple[Curve, ...]
+    folds: tuple[str, ...]
     best: tuple[int, ...]
     last: tuple[int, ...]
     reached: tuple[int | None, ...]
@@ -35,9 +38,8 @@ class Learning:
 
     @property
     def mean(self) -> dict[int, float]:
-        """Mean value by epoch, as far as every run has one."""
-        shared = set.intersection(*(set(curve) for curve in self.curves))
-        return {epoch: fmean(curve[epoch] for curve in self.curves) for epoch in sorted(shared)}
+        """Mean value by epoch, over folds or over runs without folds, as far as every run has one."""
+        return mean_curve([mean_curve(own) for own in by_fold(self.curves, self.folds)])
 
 
 def read_learning(comparisons: Sequence[StartComparison]) -> tuple[tuple[Learning, ...], ...]:
@@ -73,18 +75,28 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: 
         samples: samples of the curves.
     """
     starts = {row.start.name: row.start for row in comparison.rows}
-    found = {name: [curves[run] for run in start.runs if len(curves.get(run, ())) > 1] for name, start in starts.items()}
-    found = {name: own for name, own in found.items() if own}
-    if not found:
+    found = {
+        name: {run: curves[run] for run in start.runs if len(curves.get(run, ())) > 1} for name, start in starts.items()
+    }  # fmt: skip
+    drawn = {name: (list(own.values()), tuple(starts[name].runs[run] for run in own)) for name, own in found.items() if own}
+    if not drawn:
         return ()
-    finals = {name: [curve[max(curve)] for curve in own] for name, own in found.items()}
-    level = level_of(finals.values(), comparison.metric.chance)
+    finals = [[fmean(curve[max(curve)] for curve in fold) for fold in by_fold(*own)] for own in drawn.values()]
+    level = level_of(finals, comparison.metric.chance)
     return tuple(
         Learning(
-            starts[name], tuple(own), tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),
+            starts[name], tuple(own), folds, tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),
             tuple(max(curve) for curve in own),
             tuple(min((epoch for epoch, value in curve.items() if value >= level), default=None) for curve in own), level,
             samples,
         )
-        for name, own in found.items()
+        for name, (own, folds) in drawn.items()
     )  # fmt: skip
+
+
+def by_fold(curves: Sequence[Curve], folds: Sequence[str]) -> list[list[Curve]]:
+    """Return the curves of each fold; each alone without folds."""
+    groups: dict[object, list[Curve]] = defaultdict(list)
+    for index, (curve, fold) in enumerate(zip(curves, folds, strict=True)):
+        groups[fold or index].append(curve)
+    return list(groups.values())

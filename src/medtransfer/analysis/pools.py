@@ -1,6 +1,5 @@
 """Collect the pools of candidates from the tracking store: outcomes by seed and scores, joined by key."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +18,7 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key
 from medtransfer.modes import MODES
+from medtransfer.records.lineage import read_parents
 from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -111,17 +111,14 @@ def _trained() -> dict[str, dict[str, Any]]:
         counts = (run.params.get(f"weights_{name}", "").split() for name in ("matched", "total"))
         if partial := [f"{matched} of {total}" for matched, total in zip(*counts, strict=True) if matched != total]:
             trained[run.params["pretraining"]] = {"loaded": f"{', '.join(dict.fromkeys(partial))} tensors"}
+        lineage = {"chain": run.params.get("chain", ""), "parents": parents} if (parents := read_parents(run.params)) else {}
         if {"lr", "seed", "pretraining"} <= run.params.keys():
             settings = {name: value for name, value in run.params.items() if name not in {"origin", "seed", "pretraining"}}
             known = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
-            trained[run.params["pretraining"]] = known | _lineage(run.params)
+            trained[run.params["pretraining"]] = known | lineage
+        elif lineage and "pretraining" in run.params:  # averaged over checkpoints of such a pretraining
+            trained[run.params["pretraining"]] = lineage
     return trained
-
-
-def _lineage(params: Mapping[str, str]) -> dict[str, Any]:
-    if "parents" not in params:
-        return {}
-    return {"chain": params["chain"], "parents": tuple(json.loads(params["parents"]))}
 
 
 def _of_study(

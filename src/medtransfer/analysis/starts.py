@@ -27,7 +27,7 @@ class Start:
         origin: origin of the weights, or their chain, such as `supervised>chestxray14`; empty for random ones.
         epoch: key of the candidate.
         repeats: outcomes by fold and seed.
-        runs: ids of the fine-tunings' runs.
+        runs: ids of the fine-tunings' runs, and the fold of each; empty without folds.
         seedless: whether its outcomes are equal with every seed.
     """
 
@@ -36,7 +36,7 @@ class Start:
     origin: str
     epoch: Key
     repeats: Repeats
-    runs: tuple[str, ...]
+    runs: Mapping[str, str]
     seedless: bool = False
 
     @property
@@ -178,7 +178,7 @@ def compare_starts(
 
 def _starts(pools: Sequence[Pool]) -> list[Start]:
     """Return the last fine-tuned candidate of every pretraining, and random weights once per encoder."""
-    found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
+    found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], dict[str, str]]] = {}
     seeded = set[tuple[str, str, str, Key]]()  # those with results that depend on the seed
     for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
         encoder, origin = pool.fields["encoder"], origin_of(pool)
@@ -186,16 +186,16 @@ def _starts(pools: Sequence[Pool]) -> list[Start]:
         last = [key for key in pool.candidates if key in pool.values][-1:]  # later ones may be scored alone
         for key in {*last, *random} & set(pool.values):
             weights = (encoder, "", "") if key in random else (encoder, origin, pool.digests["pretraining"])
-            repeats, runs = found.setdefault((*weights, key), ({}, []))
+            repeats, runs = found.setdefault((*weights, key), ({}, {}))
             seeded |= set() if pool.seedless else {(*weights, key)}
             for (candidate, seed), value in sorted(pool.outcome.items()):
                 if candidate == key and seed not in repeats.get(pool.portion[1], {}):
                     repeats.setdefault(pool.portion[1], {})[seed] = value
-                    runs += [pool.fine_tunings[key, seed]] if (key, seed) in pool.fine_tunings else []
+                    runs |= {pool.fine_tunings[key, seed]: pool.portion[1]} if (key, seed) in pool.fine_tunings else {}
     return [
         Start(
             f"{encoder} {f'{origin}, epoch {key}' if origin else 'random'}{_apart(found, weights)}", encoder, origin, key, repeats,
-            tuple(runs), (*weights, key) not in seeded,
+            runs, (*weights, key) not in seeded,
         )
         for (*weights, key), (repeats, runs) in found.items() for encoder, origin in [weights[:2]]
     ]  # fmt: skip

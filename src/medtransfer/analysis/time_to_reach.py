@@ -37,6 +37,12 @@ class Reached:
         return sum(step is not None for step in self.steps)
 
 
+def mean_curve(curves: Sequence[Curve]) -> dict[int, float]:
+    """Return the mean of curves at the steps that all have."""
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return {step: fmean(curve[step] for curve in curves) for step in steps}
+
+
 def level_of(finals: Iterable[Sequence[float]], chance: float = 0.0) -> float:
     """Return the level that counts as reached: SHARE of the way from chance to the highest mean of a scenario's final values."""
     return chance + SHARE * (max(fmean(values) for values in finals) - chance)

@@ -39,8 +39,6 @@ class Faults:
             error: why it cannot; None if it can.
             files: its files, which the sentence may name.
 
-        Raises:
-            InputError: that of `check`, where looking at the others is of no use.
         """
         if error is None:
             self._has_usable = True
@@ -52,6 +50,9 @@ class Faults:
         self._errors.append(error)
         if len(self._errors) > 1:
             self._name()
+
+    def go_on(self) -> None:
+        """Raise the error of `check` where looking at a further thing is of no use."""
         if len(self._errors) >= (MOST if self._has_usable else MOST_AT_FIRST):
             self.check("; the rest was not looked at")
 
@@ -62,8 +63,9 @@ class Faults:
             kind = kind.replace(str(file), "<file>")
         if kind in self._kinds:
             return f"{next(file for file in files if str(file) in sentence)}: the same"
-        if kind != sentence:
-            self._kinds.add(kind)
+        if kind == sentence:
+            return f"{files[0]}: {sentence}" if files else sentence
+        self._kinds.add(kind)
         return sentence
 
     def _name(self) -> None:
@@ -94,6 +96,7 @@ def attempt_all(
     """
     faults, results = Faults(), []
     for source in sources:
+        faults.go_on()
         try:
             results.append(work(source))
             faults.see(None)

@@ -39,6 +39,7 @@ def load(scan: Scan, size: Size) -> Iterator[tuple[Item, Picture]]:
     if (processes := _affordable(scan, size)) < 2:
         faults = Faults()
         for item in scan.items:  # without a copy of all pictures of an item
+            faults.go_on()
             try:
                 yield from ((item, picture) for picture in item.load())
                 faults.see(None)
@@ -75,6 +76,7 @@ def _share(scan: Scan, work: Callable[[Item], Result], processes: int) -> Iterat
     for item, (result, noted) in zip(scan.items, share(here, scan.items, LEAST, elsewhere, processes), strict=True):
         if scan.conversions and noted:
             scan.conversions.add(noted)
+        faults.go_on()
         if isinstance(result, InputError):
             faults.see(result, item.files)
         else:

@@ -17,6 +17,7 @@ from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.unlabelled_pictures import PlainPictures
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
+from medtransfer.hashing import canonical_json
 from medtransfer.pretrain.reuse import move_aside_foreign
 from medtransfer.pretrain.source import open_plain
 from medtransfer.pretrain.sync import finish
@@ -52,7 +53,7 @@ def write_average(section: Pretrain, plan: "Plan", cell: str) -> None:
     params = {
         "encoder": section.encoder, "origin": section.origin, "kind": "soup", "source": last.source, "seed": last.seed,
         "pretraining": plan.checkpoints.pretraining, "lineage": provenance.lineage[-len(plan.parents) :],
-        "statistics_images": used,
+        "statistics_images": used, **({"parents": canonical_json(last.parents)} if last.parents else {}),
     }  # fmt: skip
     epochs = list(plan.checkpoints.epochs)
     averaged = ", ".join(str(info.epoch) for _, info in plan.parents)

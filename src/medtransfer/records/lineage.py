@@ -1,6 +1,7 @@
 """Lineage of a checkpoint: the checkpoints that its pretraining, and those before it, started from."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -21,6 +22,11 @@ Parent = Annotated[dict[str, Any], AfterValidator(_check_parent)]
 def are_random(parents: Sequence[Parent]) -> bool:
     """Return whether none of the checkpoints that weights started from had been trained; so of weights without parents."""
     return not any(parent["epoch"] for parent in parents)
+
+
+def read_parents(params: Mapping[str, str]) -> tuple[Parent, ...]:
+    """Return the checkpoints that a pretraining started from, by the params of its run; those without any have none."""
+    return tuple(json.loads(params.get("parents") or "[]") or ())
 
 
 def chain_name(parents: Sequence[Parent], source: str) -> str:

@@ -17,6 +17,7 @@ from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, definitions, details, document, environment, figure, note, table
 from medtransfer.report.plots.by_epoch import Drawn
 from medtransfer.report.plots.cost import cost_front
+from medtransfer.report.plots.figure import with_curves
 
 __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"]
 
@@ -32,7 +33,7 @@ def render(analysis: Analysis, title: str) -> str:
         tis=glossary.tis(metric),
         metric=capitalised(metric),
         robustness=glossary.ROBUSTNESS,
-        legend=page_sections.legend(metric, Drawn.of(analysis.judged)),
+        legend=page_sections.legend(metric, Drawn.of(with_curves(analysis.judged))),
         panels=page_sections.panels(page_sections.order(analysis.judged)),
         shown=page_sections.shown(analysis),
         folded=page_sections.folded_panels(analysis),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
 from medtransfer.metrics.comparison import LEAST_CLUSTERS
 from medtransfer.report import evidence_text
-from medtransfer.report.format import capitalised, epochs, percent, signed
+from medtransfer.report.format import capitalised, epochs, number, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
 from medtransfer.tasks.contract import shared_label
 
@@ -256,8 +256,8 @@ def cost(analysis: Analysis) -> str:
 def _percent_interval(interval: Interval | None, confidence: float) -> str:
     if interval is None:
         return ""
-    low, high = (min(100.0, max(0.0, 100 * limit)) for limit in interval)  # of a share
-    return f" ({100 * confidence:g} % interval {low:.1f} to {high:.1f} %)"
+    low, high = (number(100 * limit, 1) for limit in interval)
+    return f" ({100 * confidence:g} % interval {low} to {high} %)"
 
 
 def counted(count: int, what: str) -> str:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from statistics import fmean
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medtransfer.analysis.time_to_reach import SHARE, Curve
+from medtransfer.analysis.time_to_reach import SHARE, Curve, mean_curve
 from medtransfer.records import atomic_path
 from medtransfer.report.plots.by_size import COLOURS
 from medtransfer.selectors.frame import FONT, frame
@@ -31,7 +30,7 @@ class Scenario:
         name: name in the legend.
         start: index of the initialisation, which has one colour and marker in all modes.
         mode: index of the mode, which has one style of lines for all initialisations.
-        curves: value by step of every run.
+        curves: value by step of every repetition.
     """
 
     name: str
@@ -41,12 +40,13 @@ class Scenario:
 
     @property
     def mean(self) -> dict[int, float]:
-        """Mean over the runs at the steps that all have."""
-        steps = sorted(set.intersection(*(set(curve) for curve in self.curves)))
-        return {step: fmean(curve[step] for curve in self.curves) for step in steps}
+        """Mean over the repetitions at the steps that all have."""
+        return mean_curve(self.curves)
 
 
-def draw_curves(path: Path, scenarios: Sequence[Scenario], level: float | None, title: str, label: str) -> None:
+def draw_curves(
+    path: Path, scenarios: Sequence[Scenario], level: float | None, title: str, label: str, repetition: str = "run"
+) -> None:  # fmt: skip
     """Draw the mean curve of every scenario.
 
     Args:
@@ -55,9 +55,10 @@ def draw_curves(path: Path, scenarios: Sequence[Scenario], level: float | None, 
         level: value that counts as reached; None if there is none.
         title: target and size.
         label: samples and metric of the curves.
+        repetition: what a repetition is, a run or a fold.
     """
     runs = sorted({len(scenario.curves) for scenario in scenarios})
-    count = counted(runs[0], "run") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} runs"
+    count = counted(runs[0], repetition) if len(runs) == 1 else f"{runs[0]} to {runs[-1]} {repetition}s"
     names = [scenario.name for scenario in scenarios]
     columns = 2 if len(names) > 3 and max(map(len, names)) <= LETTERS else 1
     foot = 0.65 + ROW * ceil((len(names) + (level is not None)) / columns)

@@ -1,6 +1,5 @@
 """Finished fine-tunings of a study, read from the tracking store without the libraries that train."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from medtransfer import study, tracking
 from medtransfer.config.study_files import Part
 from medtransfer.records import CellName
-from medtransfer.records.lineage import are_random
+from medtransfer.records.lineage import are_random, read_parents
 
 RANDOM = "random"  # name of random weights
 NAMES = tuple(field.name for field in fields(CellName))
@@ -44,7 +43,7 @@ class Finished:
 def read_continued() -> set[str]:
     """Return the digests of the pretrainings in the store that continue from trained weights."""
     runs = tracking.read_runs("pretrain")
-    return {run.params["pretraining"] for run in runs if not are_random(json.loads(run.params.get("parents", "[]")))}
+    return {run.params["pretraining"] for run in runs if "pretraining" in run.params and not are_random(read_parents(run.params))}
 
 
 def read_finished(

@@ -9,7 +9,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.analysis.by_size import Repeats
-from medtransfer.analysis.time_to_reach import SHARE, Curve, gain_of, level_of, time_to_reach
+from medtransfer.analysis.time_to_reach import SHARE, Curve, gain_of, level_of, mean_curve, time_to_reach
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import size_text, write_text
@@ -24,7 +24,7 @@ from medtransfer.wording import counted, training_images
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
 OVER = "over folds, each the mean of its seeds, or without folds over seeds"
-MOST_PARTS = 3  # that a group is named by
+MOST_PARTS, MOST_LETTERS = 3, 60  # that a group is named by
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
 Line = dict[str, Any]
 
@@ -98,8 +98,10 @@ class Group:
 
     @property
     def _named(self) -> tuple[str, ...]:
-        """The parts; of many the first, which no other group has, and their number."""
-        return self.parts if len(self.parts) <= MOST_PARTS else (self.parts[0], f"{len(self.parts) - 1} more")
+        """The parts; of many, or with long names, the first, which no other group has, and their number."""
+        if len(self.parts) <= MOST_PARTS and len("".join(self.parts)) <= MOST_LETTERS:
+            return self.parts
+        return (self.parts[0], f"{len(self.parts) - 1} more")
 
 
 def _groups(rows: Sequence[Row]) -> dict[Group, list[Planned]]:
@@ -235,8 +237,9 @@ def _gains(key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], c
             for name in (scenario.mode, "full")
         )
         lines.append({
-            "part": ", ".join(scenario.parts), "target": key.target, "size": _size(key.size), "encoder": start.encoder,
-            "origin": origins[start], "epoch": start.epoch, "gain": gain.mean, "low": low, "high": high, "n": gain.n,
+            "part": ", ".join(scenario.parts), "target": key.target, "size": _size(key.size),
+            "initialisation": full[start].name, "encoder": start.encoder, "origin": origins[start], "epoch": start.epoch,
+            "gain": gain.mean, "low": low, "high": high, "n": gain.n,
             "printed_gain": with_decoder.mean - without.mean if with_decoder and without else None,
         })  # fmt: skip
     return lines
@@ -264,7 +267,7 @@ def _readable_gain(key: Group, line: Line) -> Line:
     interval = "–" if line["low"] is None else f"{line['low']:+.4f} to {line['high']:+.4f}"
     printed = "–" if line["printed_gain"] is None else f"{line['printed_gain']:+.4f}"
     return {
-        "target": key.label, "size": line["size"], "initialisation": f"{line['encoder']} {line['origin']}, epoch {line['epoch']}",
+        "target": key.label, "size": line["size"], "initialisation": line["initialisation"],
         "gain": f"{line['gain']:+.4f}", "interval": interval, "n": line["n"], "printed": printed,
     }  # fmt: skip
 
@@ -275,14 +278,13 @@ def _draw(out: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, 
     starts = list(dict.fromkeys(one.start for one in scenarios))
     modes = [mode for mode in MODES if any(one.mode == mode for one in scenarios)]
     drawn = [
-        curves_plot.Scenario(
-            one.name, starts.index(one.start), modes.index(one.mode), [curve for own in one.runs_in(curves) for curve in own]
-        )
+        curves_plot.Scenario(one.name, starts.index(one.start), modes.index(one.mode), list(map(mean_curve, one.runs_in(curves))))
         for one in scenarios
-    ]  # fmt: skip
+    ]
+    repetition = "fold" if any(one.start.folds for one in scenarios) else "run"
     complete = _complete(group, curves)
     title, label = f"{key.label}, {training_images(_size(key.size))}", f"{samples} {_metric(scenarios).label}"
-    curves_plot.draw_curves(out / key.picture, drawn, _level(complete, curves) if complete else None, title, label)
+    curves_plot.draw_curves(out / key.picture, drawn, _level(complete, curves) if complete else None, title, label, repetition)
     return key.picture
 
 

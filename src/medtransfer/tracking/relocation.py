@@ -5,6 +5,7 @@ MLflow stores absolute paths: of each experiment where new runs write, of each r
 
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -69,8 +70,7 @@ def are_in_place(engine: "Engine") -> bool:
 def _moved(database: Path, connection: "Connection") -> list[tuple[str, Path, Path]]:
     """Return the experiments whose artifacts belong elsewhere: each id, the present folder and the one where they belong.
 
-    Those that MLflow made itself, as for `mlflow run`, belong here if the project's folder is no more, or ours came from it, too;
-    any other folder is the user's own choice.
+    Those that MLflow made itself, as for `mlflow run`, follow the project's folder.
     """
     from sqlalchemy import text
 
@@ -80,12 +80,24 @@ def _moved(database: Path, connection: "Connection") -> list[tuple[str, Path, Pa
         experiment: (folder, database.parent / ARTIFACTS / folder.name) for experiment, name, folder in here
         if name == f"medtransfer/{folder.name}" and folder.parent.name == ARTIFACTS
     }  # fmt: skip
-    copied_from = {old.parents[1] for old, new in ours.values() if old != new}
+    former = {old.parents[1] for old, _ in ours.values()}  # where this database was
     of_mlflow = {
-        experiment: (folder, workspace() / OF_MLFLOW / folder.name) for experiment, _, folder in here
-        if folder.parent.name == OF_MLFLOW and (folder.parents[1] in copied_from or not exists(folder.parents[1]))
+        experiment: (folder, new) for experiment, _, folder in here
+        if folder.parent.name == OF_MLFLOW and (new := _home(folder, database, former)) is not None
     }  # fmt: skip
     return [(experiment, old, new) for experiment, (old, new) in {**of_mlflow, **ours}.items() if old != new]
+
+
+def _home(folder: Path, database: Path, former: Collection[Path]) -> Path | None:
+    """Return where the artifacts of an experiment of MLflow's own belong; None if its folder is the user's choice."""
+    project, beside = folder.parents[1], database.parent / OF_MLFLOW / folder.name
+    if project == database.parent:
+        return None
+    if project in former or exists(project / database.name):  # this database is a copy of that
+        return beside
+    if exists(project):
+        return None
+    return beside if exists(beside) else workspace() / OF_MLFLOW / folder.name
 
 
 def exists(path: Path) -> bool:

@@ -17,6 +17,8 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.records import Pretraining, find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.records.lineage import read_parents
+from medtransfer.studies.finished import read_continued
 from medtransfer.training.batch_norm import has_batch_norm, redo_statistics
 from medtransfer.training.checkpoints import load_encoder
 
@@ -126,6 +128,17 @@ def test_statistics_of_a_continued_pretraining_are_of_its_own_source(averaged, t
     assert Pretraining.read(folder / "pretraining.json").inputs == [
         ["sizes", target.info.fingerprint, "data/prepared/sizes", "statistics"]
     ]
+
+
+def test_averages_of_a_continued_pretraining_are_known_to_start_from_trained_weights(averaged, tiny_params):
+    parents = [{"encoder": "unet", "origin": "simple", "kind": "supervised", "source": "sample", "epoch": 5, "weights": "w"}]
+    write_series(Path("checkpoints/unet-continued"), tiny_params(), (0, 1, 3), parents=parents)
+    folder = averaged(
+        encoder="unet", **{"pretrain.origins.mine": {"kind": "soup", "of": "continued", "epochs": [1, 3], "images": 6}}
+    )
+    soup = Pretraining.read(folder / "pretraining.json")
+    assert not list_checkpoints(folder)[0].is_random and read_parents(soup.params) == tuple(parents)
+    assert read_continued() == {soup.pretraining}
 
 
 def test_an_encoder_without_batch_normalisation_needs_no_images(averaged):

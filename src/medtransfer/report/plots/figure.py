@@ -35,8 +35,7 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
         (heading,), (panel,) = cell.subfigures(2, 1, squeeze=False, height_ratios=(1, 12))
         heading.text(0.012, 0.2, pool.name, fontsize=10)
         draw_panel(panel, pool)
-    if handles:
-        foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
+    foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=130, format="png")
 
