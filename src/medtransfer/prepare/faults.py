@@ -38,7 +38,6 @@ class Faults:
         Args:
             error: why it cannot; None if it can.
             files: its files, which the sentence may name.
-
         """
         if error is None:
             self._has_usable = True
