@@ -26,7 +26,7 @@ from PIL import Image
 
 from medtransfer.analysis.model import Analysis, Judged, Summary
 from medtransfer.analysis.starts import Compared, Start, StartComparison
-from medtransfer.report import page_sections
+from medtransfer.report import page, page_sections
 from medtransfer.report.plots import by_epoch, cost, figure, initialisations
 from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, icon, to_svg
@@ -370,6 +370,18 @@ def test_the_legend_of_the_png_explains_the_dots():
         "best in hindsight", "within noise of the best", "epoch 0", "not within noise of the best", "3 more configurations",
     }  # fmt: skip
     assert len(figure._handles(drawn, more=0)) == 4
+
+
+def test_the_legend_of_the_page_is_that_of_its_panels(make: Make):
+    """A single checkpoint with robustness has no panel beside a series without."""
+    analysis = make(2, 2, (0, 1, 5))
+    single, series = analysis.judged
+    unscored = replace(series, candidates=tuple(replace(candidate, scores={}) for candidate in series.candidates))
+    shown = page.render(replace(analysis, judged=(replace(single, candidates=single.candidates[:1]), unscored)), "A report")
+    legend = shown[shown.index('class="legend"') :]
+    assert (
+        "within noise of the best" in legend[: legend.index("</ul>")] and "robustness</li>" not in legend[: legend.index("</ul>")]
+    )
 
 
 def test_legends_explain_only_what_is_drawn(paperlike: Analysis, tmp_path: Path):

@@ -148,6 +148,33 @@ def test_a_copy_that_only_mlflow_wrote_to_is_its_own_and_stays_so_elsewhere(ente
     assert client.get_experiment(experiment).artifact_location == (original / "mlruns" / "1").as_uri()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_store_that_was_moved_is_followed_also_from_another_project(
+    whole: bool, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved with its project, or without what else is in it, so that the old folder stays."""
+    from mlflow import MlflowClient
+
+    before = enter("before")
+    client = MlflowClient(f"sqlite:///{before / 'mlflow.db'}")
+    experiment = client.create_experiment("mine", (before / "mlruns" / "1").as_uri())
+    client.log_text(client.create_run(experiment).info.run_id, "text", "file.txt")
+    log("c1")
+    after = before.with_name("after")
+    if whole:
+        before.rename(after)
+    else:
+        after.mkdir()
+        for name in ("mlflow.db", "mlartifacts", "mlruns"):
+            (before / name).rename(after / name)
+    before.with_name("other").mkdir()
+    enter("other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{after / 'mlflow.db'}")
+    assert tracking.connect().get_experiment(experiment).artifact_location == (after / "mlruns" / "1").as_uri()
+    (run,) = tracking.connect().search_runs([experiment])
+    assert run.info.artifact_uri.startswith((after / "mlruns" / "1").as_uri())
+
+
 def test_a_project_beside_an_unmoved_store_keeps_its_own_folder(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that two projects use: what MLflow made in the first is not the second's."""
     first = enter("first")

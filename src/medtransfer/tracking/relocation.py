@@ -91,9 +91,7 @@ def _moved(database: Path, connection: "Connection") -> list[tuple[str, Path, Pa
 def _home(folder: Path, database: Path, former: Collection[Path]) -> Path | None:
     """Return where the artifacts of an experiment of MLflow's own belong; None if its folder is the user's choice."""
     project, beside = folder.parents[1], database.parent / OF_MLFLOW / folder.name
-    if project == database.parent:
-        return None
-    if project in former or exists(project / database.name):  # this database is a copy of that
+    if project in former or exists(project / database.name):  # this database is there, or was, or is a copy
         return beside
     if exists(project):
         return None

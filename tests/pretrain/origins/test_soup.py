@@ -13,9 +13,11 @@ from tests.tasks.label_targets import relabel
 from torch import nn
 
 from medtransfer import study, tracking
+from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records import Pretraining, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.records.lineage import read_parents
 from medtransfer.studies.finished import read_continued
@@ -139,6 +141,14 @@ def test_averages_of_a_continued_pretraining_are_known_to_start_from_trained_wei
     soup = Pretraining.read(folder / "pretraining.json")
     assert not list_checkpoints(folder)[0].is_random and read_parents(soup.params) == tuple(parents)
     assert read_continued() == {soup.pretraining}
+    fields = {
+        "source": "sample", "origin": "mine", "encoder": "unet", "target": "sample", "mode": "full", "protocol": "r", "data": "d",
+        "pretraining": soup.pretraining, "primary": "dice", "seed": 1,
+    }  # fmt: skip
+    records = [tracking.RunRecord("cell", f"{epoch}", {**fields, "epoch": epoch}, {"dice": 0.5}) for epoch in (0, 3)]
+    tracking.write_runs("finetune", records, "runs")
+    ((pool,), _) = collect(RobustnessSetting("cosine", 0.5, -2, "frozen"))
+    assert (pool.parents, pool.chain) == (tuple(parents), "")
 
 
 def test_an_encoder_without_batch_normalisation_needs_no_images(averaged):
