@@ -148,18 +148,19 @@ def test_a_copy_that_only_mlflow_wrote_to_is_its_own_and_stays_so_elsewhere(ente
     assert client.get_experiment(experiment).artifact_location == (original / "mlruns" / "1").as_uri()
 
 
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("whole", "ours"), [(True, True), (True, False), (False, True)])
 def test_a_store_that_was_moved_is_followed_also_from_another_project(
-    whole: bool, enter: Enter, monkeypatch: pytest.MonkeyPatch
+    whole: bool, ours: bool, enter: Enter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Moved with its project, or without what else is in it, so that the old folder stays."""
+    """Moved with its project, also where only MLflow wrote to it, or without what else is in it, so that the old folder stays."""
     from mlflow import MlflowClient
 
     before = enter("before")
     client = MlflowClient(f"sqlite:///{before / 'mlflow.db'}")
     experiment = client.create_experiment("mine", (before / "mlruns" / "1").as_uri())
     client.log_text(client.create_run(experiment).info.run_id, "text", "file.txt")
-    log("c1")
+    if ours:
+        log("c1")
     after = before.with_name("after")
     if whole:
         before.rename(after)
