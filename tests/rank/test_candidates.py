@@ -168,6 +168,14 @@ def test_a_source_of_a_fusion_is_one_encoder(sources: str, tmp_path: Path, tiny_
         read([f"fused:{sources.format(folder=tmp_path / 'unet-simple')}"], tiny_params())
 
 
+def test_a_fusion_of_an_encoder_with_itself_is_refused_but_not_of_random_weights(tiny_params: Callable[..., Params]):
+    # two encoders of one architecture have random weights of one name as their control
+    params = tiny_params({"pretrain.encoders.wide": {"build": "unet", "width": 8, "depth": 5}})
+    assert len(read(["fused:random@wide+random@wide"], params)) == 1
+    with pytest.raises(InputError, match=f"expected different encoders in the candidate .* but '{TIMM}' names one of them again"):
+        read([f"fused:{TIMM}+random@wide+{TIMM}"], params)
+
+
 def test_checkpoints_of_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, tiny_params: Callable[..., Params]):
     model = nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)})
     for folder in ("a/unet-simple", "b/unet-simple"):

@@ -239,7 +239,9 @@ def test_the_error_of_a_rise_is_paired_where_it_can_be():
     {
         "patience-0": "patience-<checkpoints without a new best>, a whole number of at least 1, but got 'patience-0'",
         "patience-1.5": "a whole number", "patience-nan": "a whole number", "patience-": "a whole number",
-        "least-rise--1": "out of first-drop", "least-rise-inf": "a number of at least 0", "keep-stop-2": "out of first-drop",
+        "least-rise--1": "out of first-drop", "least-rise-inf": "a number of at least 0, but",
+        "with-accuracy-5": "of the source accuracy>, a number of at least 0 and at most 1, but got 'with-accuracy-5'",
+        "keep-stop-2": "out of first-drop",
         "best": "out of first-drop, keep-stop, patience",
     }.items(),
 )  # fmt: skip

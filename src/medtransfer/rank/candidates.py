@@ -136,6 +136,8 @@ def _fusion(text: str, params: Params) -> Candidate:
                 f"expected one encoder by each name of the candidate {FUSED}{text}, but {name!r} names "
                 f"{'a fusion' if named and named[0].sources else len(named)}; name each as {FORMS.replace(', random,', ',')}"
             )
+        if not named[0].is_random and named[0].name in (source.name for source in sources):
+            raise InputError(f"expected different encoders in the candidate {FUSED}{text}, but {name!r} names one of them again")
         sources += named
     return _fuse(sources)
 

@@ -16,6 +16,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
+from medtransfer.errors import InputError
 from medtransfer.pretrain.origins import ORIGINS
 from medtransfer.records import CheckpointInfo, Provenance, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
@@ -95,6 +96,14 @@ def fused(params: Params) -> dict[str, Any]:
         "pretrain.origins.mine": {"kind": "fused", "sources": sources}, "pretrain.encoder": "both",
         "pretrain.encoders.both": {"build": "fused", "projection": 8}, "study.encoders": ["both"],
     }  # fmt: skip
+
+
+def test_sources_of_a_fusion_that_are_named_twice_are_refused(tiny_params):
+    params = tiny_params()
+    changes = fused(params)
+    changes["pretrain.origins.mine"]["sources"].append("./others/unet-mine/epoch-004.json")
+    with pytest.raises(InputError, match="pretrain.origins.mine: sources must differ from each other"):
+        tiny_params(changes)
 
 
 def pretext(kind: str) -> Callable[[Params], dict[str, Any]]:

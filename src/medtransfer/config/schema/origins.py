@@ -252,6 +252,12 @@ class FusedOrigin(Section):
     sources: Annotated[list[Place], Field(min_length=1)]
     """checkpoints, such as checkpoints/unet-simple/epoch-010"""
 
+    @model_validator(mode="after")
+    def _check_sources(self) -> "FusedOrigin":
+        if len({Path(source.removesuffix(".json")) for source in self.sources}) < len(self.sources):
+            raise ValueError("sources must differ from each other")
+        return self
+
 
 Origin = Annotated[
     SupervisedOrigin

@@ -52,6 +52,5 @@ def find_stopping_rule(name: str, key: str) -> type[Walk]:
     except ValueError:
         value = math.nan
     if not parameter.accepts(value):
-        kind = "a whole number" if parameter.whole else "a number"
-        raise InputError(f"expected {key} {family}-<{parameter.meaning}>, {kind} of at least {parameter.least:g}, but got {name!r}")
+        raise InputError(f"expected {key} {family}-<{parameter.meaning}>, {parameter.kind}, but got {name!r}")
     return known[family].at(value, name)

@@ -1,5 +1,6 @@
 """What a rule is: it observes candidates one by one, may stop, and names its choice."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,16 +40,24 @@ class Parameter:
         least: lowest value.
         whole: whether it must be a whole number.
         tried: values among which a comparison of rules chooses.
+        most: highest value.
     """
 
     meaning: str
     least: float
     whole: bool
     tried: tuple[float, ...]
+    most: float = math.inf
+
+    @property
+    def kind(self) -> str:
+        """Return what values are possible, within a sentence."""
+        most = f" and at most {self.most:g}" if self.most < math.inf else ""
+        return f"a {'whole ' if self.whole else ''}number of at least {self.least:g}{most}"
 
     def accepts(self, value: float) -> bool:
         """Return whether a value is possible."""
-        return np.isfinite(value) and value >= self.least and not (self.whole and value % 1)
+        return np.isfinite(value) and self.least <= value <= self.most and not (self.whole and value % 1)
 
 
 class Rule(ABC, Generic[K]):

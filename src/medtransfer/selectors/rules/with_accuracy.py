@@ -14,7 +14,7 @@ class WithAccuracy(Walk):
 
     title: ClassVar[str] = "the rule with-accuracy"
     needs: ClassVar[frozenset[str]] = frozenset({"source_accuracy"})
-    parameter: ClassVar[Parameter] = Parameter("rise of the source accuracy", 0, False, (0, 0.01, 0.02, 0.05, 0.1))
+    parameter: ClassVar[Parameter] = Parameter("rise of the source accuracy", 0, False, (0, 0.01, 0.02, 0.05, 0.1), 1)
     amount: ClassVar[float] = 0.05
 
     def stops(self) -> bool:  # noqa: D102
