@@ -1,4 +1,4 @@
-"""A prediction says, in one line each, which pictures lose colour or transparency."""
+"""A prediction says, in one line each, which pictures lose colour or transparency, or show nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,3 +46,15 @@ def test_pages_that_lose_colour_are_counted(
     predict([make_model(channels=1)], tmp_path / "new")
     (note,) = [text for text in caplog.messages if "turned to grey" in text]
     assert note.startswith("predict: 1 of 2 pictures are coloured and are turned to grey")
+
+
+def test_images_that_show_nothing_are_counted(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Callable[..., str], bright: list[Tensor],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    (tmp_path / "new").mkdir()
+    for name, pixels in {"a": GREY, "b": np.full_like(GREY, 7), "c": np.full((32, 32, 3), (9, 0, 200), np.uint8)}.items():
+        Image.fromarray(pixels).save(tmp_path / "new" / f"{name}.png")
+    predict([make_model(channels=3)], tmp_path / "new")
+    notes = [text for text in caplog.messages if "one value" in text]
+    assert notes == [f"predict: 2 of 3 pictures hold one value only (such as {tmp_path / 'new' / 'b.png'})"]

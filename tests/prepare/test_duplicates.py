@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, join_groups
+from medtransfer.prepare.duplicates import check_duplicates, describe_constant, find_duplicates, hash_image, join_groups
 from medtransfer.prepare.readers.contract import Item
 
 ITEMS = [Item(None, name, f"{name}.png", (), 1, lambda: ()) for name in ("p055", "p118", "p074")]
@@ -21,6 +21,15 @@ def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
     other[1, 1, 2] += 1
     assert hash_image(image) == hash_image(image.copy()) != hash_image(other)
     assert hash_image(np.full((4, 4, 1), 9, np.uint8)) is None
+    assert hash_image(np.tile(np.array([9, 0, 200], np.uint8), (4, 4, 1))) is None  # of one colour
+
+
+def test_images_that_show_nothing_are_counted_but_not_empty_slices() -> None:
+    volume, empty, full = ITEMS
+    items = [volume, volume, empty, empty, full]
+    (note,) = describe_constant([None, "x", None, None, "y"], items)
+    assert note == "1 of 3 images hold one value only, such as p118.png; leave out what should show something"
+    assert describe_constant(["x", None, "y"], [volume, volume, full]) == []
 
 
 @pytest.mark.parametrize(

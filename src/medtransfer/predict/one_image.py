@@ -81,7 +81,7 @@ def predict_images(
         models: its models.
         images: the images.
         keys: digest of everything that the prediction of an image depends on, by its name.
-        conversions: notes which images are coloured or transparent.
+        conversions: notes which images are coloured, transparent or constant.
         stale: tables that say nothing any more once an image is predicted; they are written again when all are.
     """
     drawers = min(DRAWERS, count_cores()) if job.section.overlays else 1
@@ -138,6 +138,7 @@ def _read(job: Job, image: Image, conversions: Conversions) -> Stored:
         read_pixels(image, rule_of(info), info.channels, limits[image.name], conversions)
         for info, limits in zip(job.infos, job.limits, strict=True)
     ]  # fmt: skip
+    conversions.see_stored(image.path, pixels[0].slices)
     truth = read_reference(image, pixels[0], job.masks[image.name], job.rule) if job.masks else None
     return Stored(pixels, truth, time.monotonic() - begin)
 

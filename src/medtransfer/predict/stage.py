@@ -24,7 +24,7 @@ from medtransfer.predict.seen import find_seen
 from medtransfer.predict.tables import METRICS, write_tables
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import MaskRule, read_rule
-from medtransfer.prepare.picture_notes import describe_coloured, describe_transparent
+from medtransfer.prepare.picture_notes import describe_coloured, describe_constant, describe_transparent
 from medtransfer.progress import loading, track
 from medtransfer.records import ImageRule, Prediction
 from medtransfer.wording import are, counted
@@ -199,10 +199,10 @@ def _list_faults(job: Job, images: Sequence[Image], faults: Mapping[str, str]) -
 
 
 def _describe_conversions(job: Job, conversions: Conversions) -> tuple[str, ...]:
-    """Return notes on the pictures that lose colour or transparency."""
+    """Return notes on the pictures that lose colour or transparency, or show nothing."""
     effect = " and are turned to grey, which the model expects"
     coloured = describe_coloured(conversions, effect) if any(info.channels == 1 for info in job.infos) else ()
-    return *coloured, *describe_transparent(conversions)
+    return *coloured, *describe_transparent(conversions), *describe_constant(conversions)
 
 
 def _say_what_is_kept(job: Job, images: Sequence[Image]) -> None:

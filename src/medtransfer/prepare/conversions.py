@@ -1,4 +1,4 @@
-"""Which pictures are coloured, and which lose transparency, noted while they are read."""
+"""Which pictures are coloured, lose transparency or show nothing, noted while they are read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,15 +19,17 @@ class Conversions:
         in_colour: whether the file of a picture has colours, if only equal ones: red, green and blue.
         coloured: whether the channels of a picture really differ.
         transparent: whether it has transparent pixels, whose transparency is dropped.
+        constant: whether all its pixels are equal.
     """
 
     in_colour: dict[Path, bool] = field(default_factory=dict)
     coloured: dict[Path, bool] = field(default_factory=dict)
     transparent: dict[Path, bool] = field(default_factory=dict)
+    constant: dict[Path, bool] = field(default_factory=dict)
 
     def of(self, paths: Iterable[Path]) -> "Conversions":
         """Return what is noted of some files."""
-        parts = (self.in_colour, self.coloured, self.transparent)
+        parts = (self.in_colour, self.coloured, self.transparent, self.constant)
         return Conversions(*({path: part[path] for path in paths if path in part} for part in parts))
 
     def add(self, others: "Conversions") -> None:
@@ -35,6 +37,7 @@ class Conversions:
         self.in_colour.update(others.in_colour)
         self.coloured.update(others.coloured)
         self.transparent.update(others.transparent)
+        self.constant.update(others.constant)
 
     def see(self, path: Path, picture: Image.Image) -> None:
         """Note a picture, without its alpha channel."""
@@ -51,6 +54,15 @@ class Conversions:
         """Note uint8 slices (N, H, W, 3)."""
         self.transparent[path] = False
         self.coloured[path] = any(_is_coloured(Image.fromarray(page)) for page in pixels)
+
+    def see_stored(self, path: Path, pixels: np.ndarray) -> None:
+        """Note pixels as they are stored, uint8 (N, H, W, C)."""
+        self.constant[path] = is_constant(pixels)
+
+
+def is_constant(pixels: np.ndarray) -> bool:
+    """Return whether an image, or each channel of it (the last axis), has one value only."""
+    return bool((pixels == pixels[(0,) * (pixels.ndim - 1)]).all())
 
 
 def _is_coloured(picture: Image.Image) -> bool:

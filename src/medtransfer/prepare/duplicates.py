@@ -1,4 +1,4 @@
-"""Find duplicate images, which must not be in two splits."""
+"""Find duplicate images, which must not be in two splits, and images that show nothing."""
 
 import hashlib
 from collections import Counter
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.conversions import is_constant
 from medtransfer.prepare.readers.contract import Item
 from medtransfer.wording import counted
 
@@ -24,13 +25,30 @@ class Duplicate:
 
 
 def hash_image(image: np.ndarray) -> str | None:
-    """Return a hash of the pixels, or None for a constant picture, whose copies leak nothing."""
-    return None if (image == image.flat[0]).all() else hash_pixels(image)
+    """Return a hash of the pixels (h, w, C), or None for a constant picture, whose copies leak nothing."""
+    return None if is_constant(image) else hash_pixels(image)
 
 
 def hash_pixels(pixels: np.ndarray) -> str:
     """Return a hash of the values of an array."""
     return hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
+
+
+def describe_constant(images: Sequence[str | None], items: Sequence[Item]) -> list[str]:
+    """Return a note on the items that hold one value only, in all their slices, if there are any.
+
+    Args:
+        images: hash of each image, from `hash_image`.
+        items: item of each row.
+    """
+    shown = {item.source: False for item in items}
+    for key, item in zip(images, items, strict=True):
+        shown[item.source] |= key is not None
+    empty = [source for source, shows in shown.items() if not shows]
+    if not empty:
+        return []
+    which = f"{len(empty)} of {counted(len(shown), 'image')} hold one value only, such as {empty[0]}"
+    return [f"{which}; leave out what should show something"]
 
 
 def find_duplicates(images: Sequence[str | None], labels: Sequence[str]) -> list[Duplicate]:

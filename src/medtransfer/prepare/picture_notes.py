@@ -65,6 +65,11 @@ def describe_transparent(conversions: Conversions) -> tuple[str, ...]:
     return describe_some(list(conversions.transparent), conversions.transparent.values(), text)
 
 
+def describe_constant(conversions: Conversions) -> tuple[str, ...]:
+    """Return a note on the pictures that hold one value only, if there are any."""
+    return describe_some(list(conversions.constant), conversions.constant.values(), "hold one value only")
+
+
 def describe_some(paths: Sequence[Path], flags: Iterable[bool], text: str) -> tuple[str, ...]:
     """Return a note on the pictures that are flagged, if there are any."""
     flagged = [path for path, flag in zip(paths, flags, strict=True) if flag]

@@ -15,7 +15,14 @@ from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256, files_sha256
 from medtransfer.locks import exclusive
-from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
+from medtransfer.prepare.duplicates import (
+    check_duplicates,
+    describe_constant,
+    find_duplicates,
+    hash_image,
+    hash_pixels,
+    join_groups,
+)
 from medtransfer.prepare.label_counts import check_labels, count_labels, describe_labels
 from medtransfer.prepare.loading import load
 from medtransfer.prepare.mask_counts import check_masks, count_masks, describe_shares
@@ -114,7 +121,8 @@ def prepare(
             by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
-            notes = [*scan.notes, *scan.loaded_notes(), *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
+            notes = [*scan.notes, *scan.loaded_notes(), *describe_constant(rows.images, rows.items)]
+            notes += check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)
             shares, found = _write_counts(scan, splits, rows, partial)
             for note in [*notes, *found]:
                 log.warning("prepare: %s", note)
