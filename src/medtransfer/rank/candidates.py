@@ -128,7 +128,7 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
 
 def _fusion(text: str, params: Params) -> Candidate:
     """Read candidates that are joined by a plus sign."""
-    sources = []
+    sources: list[Candidate] = []
     for name in text.split(PLUS):
         named = list(_read(name, params)) if name != RANDOM else []
         if len(named) != 1 or named[0].sources:
