@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from medtransfer.analysis.ranking import agreement, null_spread, stand
+from medtransfer.metrics.paired_difference import paired_difference
 
 
 def left_out(samples: np.ndarray) -> np.ndarray:
@@ -33,7 +34,7 @@ def test_two_candidates_are_compared_by_the_paired_t_test():
         shared = rng.normal(0, 5, 10)  # what the images add to every candidate
         samples = np.stack([shared + rng.normal(0, 0.4, 10), shared + gap + rng.normal(0, 0.4, 10)])
         first, second = sorted(samples, key=lambda values: values.mean())
-        beaten = stats.ttest_rel(second, first, alternative="greater").pvalue < 0.05
+        beaten = stats.ttest_rel(second, first).pvalue < 0.05
         assert standing(samples).kept.sum() == (1 if beaten else 2)
 
 
@@ -69,6 +70,51 @@ def test_the_kept_set_holds_the_best_as_often_as_it_says(spread):
     assert covered / runs > 0.94
     if spread:
         assert abs(np.mean(said) - np.mean(right)) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_equal_candidates_are_told_apart_as_rarely_as_it_says(count: int) -> None:
+    rng, runs = np.random.default_rng(5), 3000
+    samples = rng.normal(0, 1, (runs, 1, 10)) + rng.normal(0, 0.3, (runs, count, 10))
+    alone = [stand(one.mean(axis=1), left_out(one), 0.95, 1, rng).kept.sum() == 1 for one in samples]
+    assert np.mean(alone) < 0.06
+
+
+def trained(rng: np.random.Generator, truth: np.ndarray, seeds: int, patients: int, spread: float) -> tuple[np.ndarray, ...]:
+    """Return values by seed (C, S), and means over seeds without each patient (C, P)."""
+    count = len(truth)
+    table = truth[:, None, None] + rng.normal(0, spread, (count, seeds, 1)) + rng.normal(0, 0.1, patients)
+    table = table + rng.normal(0, 0.02, (count, 1, patients)) + rng.normal(0, 0.01, (count, seeds, patients))
+    return table.mean(axis=2), left_out(table.mean(axis=1))
+
+
+def test_two_candidates_with_seeds_are_compared_by_their_paired_difference():
+    rng = np.random.default_rng(6)
+    kept = []
+    for gap in np.linspace(0, 0.2, 41):
+        by_seed, without = trained(rng, np.array([0.0, gap]), 3, 12, 0.02)
+        result = stand(by_seed.mean(axis=1), without, 0.95, 1, rng, by_seed)
+        low, high = paired_difference(by_seed[1] - by_seed[0], np.tile(without[1] - without[0], (3, 1))).interval(0.95)
+        assert result.kept.all() == (low <= 0 <= high)
+        kept.append(result.kept.all())
+    assert any(kept) and not all(kept)
+    alone = stand(by_seed.mean(axis=1), without, 0.95, 1, rng)
+    assert (result.high - result.low > alone.high - alone.low).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("count", [2, 4])
+def test_equal_models_of_noisy_training_are_seldom_told_apart(count: int, seeds: int) -> None:
+    rng, alone, best = np.random.default_rng(7), 0, []
+    for _ in range(1000):
+        by_seed, without = trained(rng, np.zeros(count), seeds, 30, 0.02)
+        result = stand(by_seed.mean(axis=1), without, 0.95, 200, rng, by_seed)
+        alone += result.kept.sum() == 1
+        best.append(result.best.max())
+    assert alone / 1000 < 0.06
+    assert np.mean(best) < 0.9  # .97 and more where the patients alone are asked
 
 
 def test_agreement_is_kendalls_over_what_both_define():

@@ -56,6 +56,13 @@ def test_patients_that_disagree_leave_it_undecided():
     assert make(EPOCHS["better"], scores=Scores(values, without), patients=3).compared(5) == "undecided"
 
 
+def test_equal_differences_of_all_seeds_and_no_patients_decide_nothing():
+    """A head that is solved for has the same score with every seed."""
+    guard = make([0.7, 0.7, 0.7], none=[0.6, 0.6, 0.6])
+    assert guard.compared(5) == "undecided" and guard.choice is None and guard.interval(5) == (-1, 1)
+    assert "95 % interval −1.000 to +1.000" in "\n".join(verdict(guard))
+
+
 @pytest.mark.parametrize(
     ("rows", "choice"),
     [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medtransfer.metrics.jackknife import covariance, deviations, pseudo_values, standard_error
+from medtransfer.metrics.jackknife import deviations, pseudo_values, standard_error
 
 RNG = np.random.default_rng(0)
 BLOCKS = RNG.normal(size=(3, 7))  # of three values that are means over seven blocks
@@ -15,8 +15,8 @@ def test_the_error_of_a_mean_is_the_textbook_one():
     assert [standard_error(row) for row in WITHOUT] == pytest.approx(BLOCKS.std(axis=1, ddof=1) / np.sqrt(7))
 
 
-def test_the_covariance_of_means_is_that_of_their_blocks():
-    assert covariance(WITHOUT) == pytest.approx(np.cov(BLOCKS) / 7)
+def test_the_products_of_deviations_are_covariances_of_means():
+    assert deviations(WITHOUT) @ deviations(WITHOUT).T == pytest.approx(np.cov(BLOCKS) / 7)
     assert (deviations(WITHOUT)[0] ** 2).sum() == pytest.approx(np.var(BLOCKS[0], ddof=1) / 7)
 
 

@@ -24,13 +24,22 @@ def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> St
     [
         (
             [("a, epoch 10", 0.8, True), ("b, epoch 3", 0.79, True), ("random", 0.7, False)],
-            "unet a at epoch 10 has the highest mean Dice, 0.800; may be the best, too: unet b at epoch 3; "
-            "not the best: unet random (95.0 % confidence).",
+            "unet a at epoch 10 has the highest mean Dice, 0.800; with 95.0 % confidence the best is among it and unet b at "
+            "epoch 3.",
         ),
         (
             [("a", 0.8, True), ("b", 0.7, False)],
-            "unet a has the highest mean Dice, 0.800; not the best: unet b (95.0 % confidence).",
+            "unet a has the highest mean Dice, 0.800; with 95.0 % confidence it is the best.",
         ),
+        (
+            [("a", 0.8, True), ("b", 0.7, True)],
+            "unet a has the highest mean Dice, 0.800; the other one may be the best, too.",
+        ),
+        (
+            [("a", 0.8, True), ("b", 0.7, True), ("c", 0.7, True)],
+            "unet a has the highest mean Dice, 0.800; each of the others may be the best, too.",
+        ),
+        ([("a", 0.8, True)], "unet a has the highest mean Dice, 0.800."),
         (
             [("a", 0.8, None), ("b", 0.7, None)],
             "unet a has the highest mean Dice, 0.800; which is the best is not tested, since a start has a single repetition.",
@@ -59,7 +68,7 @@ def test_starts_of_different_seeds_are_said_to_be() -> None:
 def test_a_best_mean_no_higher_than_that_of_the_same_label_everywhere_is_named(constant: float, clause: str) -> None:
     best = 1.0 if constant == 1.0 else 0.8
     said = verdict(replace(compared(("a", best, True), ("b", 0.7, False)), constant=constant), 0.95)
-    assert said == f"unet a has the highest mean Dice, {best:.3f}{clause}; not the best: unet b (95.0 % confidence)."
+    assert said == f"unet a has the highest mean Dice, {best:.3f}{clause}; with 95.0 % confidence it is the best."
 
 
 def test_of_many_targets_the_terminal_names_some() -> None:

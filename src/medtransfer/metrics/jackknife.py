@@ -22,13 +22,6 @@ def deviations(replicates: Array) -> Array:
     return scaled
 
 
-def covariance(replicates: Array) -> Array:
-    """Return the covariance (C, C) of values whose replicates are (C, K)."""
-    scaled = deviations(replicates)
-    products: Array = scaled @ scaled.T
-    return products
-
-
 def standard_error(replicates: Sequence[float] | Array) -> float | None:
     """Return the standard error of a value from its replicates (K,); None if there are none or one is not finite."""
     values = np.asarray(replicates, dtype=np.float64)

@@ -1,7 +1,7 @@
 """Mean difference of two models that were trained with the same seeds and judged on the same patients."""
 
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot, inf, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +10,7 @@ from scipy import special
 from medtransfer.metrics.jackknife import standard_error
 
 Interval = tuple[float, float]
+ROUNDING = 1e-12  # errors up to this come from the order of additions
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class PairedDifference:
     def interval(self, confidence: float) -> Interval:
         """Return an interval for other seeds and other patients; for other seeds alone where there are too few patients.
 
+        Where these are too few and all seeds differ by the same, as heads that are solved for do, nothing tells how well the
+        difference is known, and the interval has no limits.
+
         Either error has Student's value of its own number, since that of few seeds is itself uncertain, and the two half-widths
         are added as squares. What differs by seed and patient together is in both, so that it covers rather more than it says.
 
@@ -40,6 +44,8 @@ class PairedDifference:
             variables, Journal of the American Statistical Association 69, 1974.
         """
         half = _student(confidence, self.seeds) * self.error_over_seeds
+        if self.error_over_patients is None and self.error_over_seeds <= ROUNDING:
+            half = inf
         if self.error_over_patients is not None:
             half = hypot(half, _student(confidence, self.patients) * self.error_over_patients)
         return self.value - half, self.value + half

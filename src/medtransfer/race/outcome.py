@@ -73,9 +73,10 @@ class Race:
 
     @cached_property
     def standing(self) -> Standing:
-        """How the entrants of the last rung stand."""
+        """How the entrants of the last rung stand, on other patients and, with several seeds, by other seeds."""
+        scores = self.last.scores
         rng = np.random.default_rng(self.seed)
-        return stand(self.last.scores.values, self.last.scores.without, self.confidence, self.draws, rng)
+        return stand(scores.values, scores.without, self.confidence, self.draws, rng, scores.by_seed)
 
     @cached_property
     def rivals(self) -> list[int]:

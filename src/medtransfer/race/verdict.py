@@ -57,12 +57,17 @@ def _rivals(race: Race) -> str:
     if not names:
         if len(race.last.entrants) == 1:
             return "Nobody else reached the last rung; who left before was judged by a shorter schedule, which may favour others."
-        seeds = "; how much one training differs from the next is not in this, with one seed" if len(race.seeds) == 1 else ""
-        return f"By the validation patients it is better than all others of the last rung{seeds}."
+        if len(race.seeds) > 1:
+            return "By the validation patients and the seeds it is better than all others of the last rung."
+        return (
+            "By the validation patients it is better than all others of the last rung; how much one training differs from the next "
+            "is not in this, with one seed."
+        )
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
     limits = [
         *(["who left an earlier rung was judged by a shorter schedule"] if len(race.heats) > 1 else []),
         *(["one seed says nothing about others"] if len(race.seeds) == 1 else []),
+        *(["two seeds say little about others"] if len(race.seeds) == 2 else []),
     ]
     return f"Not distinguished from it{why}: {listed(names)}{'; ' * bool(limits)}{', and '.join(limits)}."
 

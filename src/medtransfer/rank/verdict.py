@@ -4,7 +4,7 @@ import numpy as np
 
 from medtransfer.rank.imports import IMPORTS, how_to_import, timm_steps
 from medtransfer.rank.ranking import Ranking
-from medtransfer.report.format import listed, number
+from medtransfer.report.format import listed, number, share
 from medtransfer.selectors.score_names import score_label
 from medtransfer.wording import counted
 
@@ -19,10 +19,19 @@ def verdict(ranking: Ranking) -> list[str]:
 
 
 def _left_out(ranking: Ranking) -> list[str]:
-    """Name the candidates that could not be measured; the reasons are at the end."""
-    if not (names := list(ranking.left_out)):
-        return []
-    return [f"{counted(len(names), 'candidate')} could not be measured: {listed(names)}."]
+    """Name the candidates that could not be measured, whose reasons are at the end, and those without the value that ranks."""
+    lines = []
+    if names := list(ranking.left_out):
+        lines.append(f"{counted(len(names), 'candidate')} could not be measured: {listed(names)}.")
+    if ranking.decides and (names := [ranking.candidates[index].name for index in _undefined(ranking)]):
+        verb = "has no value by it and is" if len(names) == 1 else "have no value by it and are"
+        lines.append(f"{listed(names)} {verb} not compared.")
+    return lines
+
+
+def _undefined(ranking: Ranking) -> list[int]:
+    """Return the candidates for which the verdict's indicator is not defined, or was measured on broken embeddings."""
+    return np.flatnonzero(~np.isfinite(ranking.values(str(ranking.by)))).tolist()
 
 
 def warnings(ranking: Ranking) -> list[str]:
@@ -60,13 +69,19 @@ def _headline(ranking: Ranking) -> str:
     standing = ranking.standings[ranking.by]
     if not np.isfinite(standing.low).any():
         return f"By {label} nothing can be distinguished on {where}, since {_why_no_intervals(ranking)}: {_all(count)}."
-    if count == 1:
-        alone = "Only one candidate could be measured" if ranking.left_out else "There is one candidate"
-        return f"{alone}, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
+    compared = count - len(_undefined(ranking))
+    if compared == 1:
+        alone = "There is one candidate" if count == 1 and not ranking.left_out else "Only one candidate could be measured"
+        return f"{alone}, {names[0]}: {label} {ranking.values(ranking.by)[ranking.kept[0]]:.3f} on {where}."
     if len(names) == 1:
-        others = "the other one" if count == 2 else f"each of the {count - 1} others"
+        others = "the other one" if compared == 2 else f"each of the {compared - 1} others"
         return f"By {label} on {where}, {names[0]} scores above {others}."
-    return f"By {label} on {where}, {len(names)} of {count} candidates cannot be distinguished from the best: {listed(names)}."
+    if len(names) == compared:
+        return f"By {label} on {where}, each of the {compared} candidates may be the best: {listed(names)}."
+    return (
+        f"By {label} on {where}, with {share(ranking.confidence)} confidence the best is among {len(names)} of {compared} "
+        f"candidates: {listed(names)}."
+    )
 
 
 def _all(count: int) -> str:

@@ -41,7 +41,10 @@ def csv_rows(comparisons: Sequence[StartComparison], learned: Sequence[Sequence[
 
 
 def verdict(comparison: StartComparison, confidence: float) -> str:
-    """Say which start of a target has the highest mean, which others may be the best, and which are not."""
+    """Say which start of a target has the highest mean, and among which ones the best is.
+
+    The confidence is of the set, as it is tested: that it holds the best. It is not that of every start that is not in it.
+    """
     best, *others = comparison.rows
     text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
     if comparison.metric.is_poor(best.mean, comparison.constant):
@@ -51,10 +54,13 @@ def verdict(comparison: StartComparison, confidence: float) -> str:
     uneven = "" if comparison.is_balanced else f" {UNEVEN}"
     if best.unbeaten is None:
         return f"{text}; which is the best is not tested, since a start has a single repetition.{uneven}"
-    maybe, beaten = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))
-    parts = [f"may be the best, too: {listed(maybe)}"] if maybe else []
-    parts += [f"not the best: {listed(beaten)}"] if beaten else []
-    return f"{'; '.join([text, *parts])} ({percent(confidence)} confidence).{uneven}"
+    maybe = [_in_sentence(row) for row in others if row.unbeaten]
+    if not others:
+        return f"{text}.{uneven}"
+    if len(maybe) == len(others):
+        return f"{text}; {'the other one' if len(others) == 1 else 'each of the others'} may be the best, too.{uneven}"
+    which = f"the best is among it and {listed(maybe)}" if maybe else "it is the best"
+    return f"{text}; with {percent(confidence)} confidence {which}.{uneven}"
 
 
 def verdicts(comparisons: Sequence[StartComparison], confidence: float) -> list[str]:

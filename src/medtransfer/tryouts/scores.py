@@ -28,11 +28,13 @@ class Scores:
         without: (C, P) or (C, S, P), the metric without each of P patients; P = 0 if there is one patient, or no counts by
             patient.
         constant: the metric of the best prediction that is the same everywhere; minus infinity where it is not known.
+        by_seed: (C, S), what means over seeds are of; None where there is one seed, or `values` has all.
     """
 
     values: Array
     without: Array
     constant: float = -math.inf
+    by_seed: Array | None = None
 
     @property
     def by_patient(self) -> Array:
@@ -41,7 +43,8 @@ class Scores:
 
     def mean_over_seeds(self) -> "Scores":
         """Return the means over seeds, (C,) and (C, P)."""
-        return Scores(self.values.mean(axis=1), self.without.mean(axis=1), self.constant)
+        by_seed = self.values if self.values.shape[1] > 1 else None
+        return Scores(self.values.mean(axis=1), self.without.mean(axis=1), self.constant, by_seed)
 
 
 def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:

@@ -1,0 +1,60 @@
+"""The verdict on made-up rankings: what is compared with what, and what has no value."""
+
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.verdict import verdict
+from medtransfer.records import Score
+from medtransfer.records.ranked import RankedCandidate
+
+
+def candidate(name: str, value: float | None, *, flags: dict[str, int] | None = None) -> RankedCandidate:
+    noise = np.random.default_rng(crc32(name.encode())).normal(0, 0.001, 10)
+    replicates = (value + noise).tolist() if value is not None else []
+    return RankedCandidate(
+        name=name, kind="checkpoint", build="unet", arguments={}, weights=name, audit="", input={}, levels=[(8, 64)], level=-1,
+        series="s", source="", epoch=5, source_accuracy=None, cell="", images=40, groups=20,
+        rows=[Score("ridge", {"level": -1}, value, flags=flags or {}, replicates=replicates)], notes={}, seconds=1.0,
+        forward_seconds=0.5, memory=1.0,
+    )  # fmt: skip
+
+
+def said(*candidates: RankedCandidate, **changed: Any) -> list[str]:
+    return verdict(Ranking("moon", "full", candidates, "ridge", 0.95, 100, 0, 3, **changed))
+
+
+@pytest.mark.parametrize(
+    ("others", "missing"),
+    [
+        ([candidate("broken", 0.9, flags={"nonfinite": 3})], "broken has no value by it and is not compared."),
+        ([candidate("one", None), candidate("two", None)], "one and two have no value by it and are not compared."),
+    ],
+)
+def test_a_candidate_beside_those_without_a_value_is_above_nothing(others: list[RankedCandidate], missing: str) -> None:
+    headline, line, *_ = said(candidate("good", 0.3), *others)
+    assert headline == "Only one candidate could be measured, good: ridge probe 0.300 on 40 images of 20 patients of moon."
+    assert line == missing
+
+
+def test_what_has_no_value_counts_in_no_comparison() -> None:
+    missing = candidate("none", None)
+    assert "good scores above the other one." in said(candidate("good", 0.3), candidate("poor", 0.2), missing)[0]
+    three = said(candidate("good", 0.3), candidate("fair", 0.3001), candidate("poor", 0.2), missing)
+    assert "with 95 % confidence the best is among 2 of 3 candidates: fair and good." in three[0]
+    assert (
+        "each of the 2 candidates may be the best: fair and good."
+        in said(candidate("good", 0.3), candidate("fair", 0.3001), missing)[0]
+    )
+    assert three[1] == "none has no value by it and is not compared."
+
+
+def test_what_was_left_out_is_named_beside_the_only_candidate() -> None:
+    headline, line, *_ = said(candidate("good", 0.3), left_out={"torn": "expected a whole file"})
+    assert (
+        headline.startswith("Only one candidate could be measured, good: ") and line == "1 candidate could not be measured: torn."
+    )
+    assert said(candidate("good", 0.3))[0].startswith("There is one candidate, good: ")
