@@ -143,6 +143,49 @@ def test_the_run_of_mlflow_run_is_resumed_once_and_keeps_its_params(project_run:
     assert tracking.find_finished("score", "c1").id == project_run  # type: ignore[union-attr]  # in the user's experiment
 
 
+def test_the_run_of_mlflow_run_that_holds_another_result_is_left_as_it_is(
+    project_run: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two commands of one entry point get the same MLFLOW_RUN_ID."""
+    client = tracking.connect()
+    assert finish("first") == project_run
+    before = client.get_run(project_run).to_dictionary()
+    for cell in ("second", "first"):  # another result, and the same one again
+        monkeypatch.setenv("MLFLOW_RUN_ID", project_run)
+        assert finish(cell) != project_run and "MLFLOW_RUN_ID" not in os.environ
+        if cell == "second":
+            assert client.get_run(project_run).to_dictionary() == before
+    assert [text.split(", since ")[1].split(", which ")[1] for text in caplog.messages if "a run of its own" in text] == [
+        "MLFLOW_RUN_ID names, holds another result", "MLFLOW_RUN_ID names, has ended (FINISHED)",
+    ]  # fmt: skip
+    assert {run.tags["medtransfer.cell"] for run in tracking.read_runs("score")} == {"first", "second"}
+    monkeypatch.setenv("MLFLOW_RUN_ID", project_run)
+    tracking.note_reuse("another run")
+    assert "medtransfer.reuses" not in client.get_run(project_run).data.tags and "MLFLOW_RUN_ID" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("params", "adopted"),
+    [
+        ({"lr": 0.001}, True), ({"lr": 0.002}, False), ({"encoder": "unet"}, True), ({"encoder": "resnet"}, False),
+        ({"images": "scans"}, True), ({"weights": None}, True), ({"size": (64, 64)}, True),
+    ],
+)  # fmt: skip
+def test_the_run_of_mlflow_run_is_not_that_of_other_params(project_run: str, params: dict[str, object], adopted: bool) -> None:
+    client = tracking.connect()
+    for name, value in {"encoder": "unet", "images": "./scans", "weights": "null", "size": "64"}.items():
+        client.log_param(project_run, name, value)
+    with tracking.open_run("score", "the name", "c1", params, {}) as run:
+        assert (run.id == project_run) == adopted
+    if not adopted:
+        assert client.get_run(project_run).info.status == "RUNNING"
+
+
+def test_a_run_that_has_ended_is_not_opened_again(project_run: str) -> None:
+    tracking.connect().set_terminated(project_run, "FAILED")
+    assert finish("c1") != project_run and tracking.connect().get_run(project_run).info.status == "FAILED"
+
+
 def test_the_run_of_mlflow_run_is_kept_for_what_comes_after(project_run: str) -> None:
     with tracking.project_run_set_aside():
         with tracking.project_run_set_aside():

@@ -45,6 +45,7 @@ def _explain(race: Race) -> str:
         f"Every candidate of a rung is fine-tuned by a complete schedule of its length, all with the same "
         f"seed{'s' if len(race.seeds) > 1 else ''} ({', '.join(map(str, race.seeds))}). The best take the seats of the next rung; "
         "whoever is within one standard error of the last seat, by patient-wise differences, stays too while the budget lasts. "
-        f"Not distinguished: no other candidate of the last rung is better by a one-sided test at {share(1 - race.confidence)} over "
-        f"the patients{' and the seeds' if len(race.seeds) > 1 else ''}, corrected for their number. Scores of different rungs do not compare, since longer schedules score higher."
+        f"Not distinguished: no other candidate of the last rung is better by a one-sided test at {share(1 - race.confidence)} "
+        f"over patients{' and seeds' if len(race.seeds) > 1 else ''}, corrected for their number. Scores of different rungs do not "
+        "compare, since longer schedules score higher."
     )

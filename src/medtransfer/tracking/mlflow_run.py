@@ -1,18 +1,24 @@
 """Adopt the run that `mlflow run` opened for this process (MLFLOW_RUN_ID)."""
 
+import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
 from medtransfer.tracking import store
 from medtransfer.tracking.retry import is_away
+from medtransfer.tracking.tags import CELL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
+log = logging.getLogger("medtransfer")
 _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
+_NAME = re.compile(r"(?!none|null)[\w-]+", re.IGNORECASE)
 
 
 @contextmanager
@@ -27,14 +33,18 @@ def project_run_set_aside() -> Iterator[None]:
 
 
 def note_reuse(finished: str, words: str = "The result existed already") -> None:
-    """Record the finished run that holds the result in the run that `mlflow run` opened, if any."""
+    """Record the finished run that holds the result in the run that `mlflow run` opened, if any, unless that is a result itself."""
     if not os.environ.get(_OPENED_BY_PROJECT):
         return
     from mlflow.entities import RunTag
 
     client = store.connect()
     tags = {"medtransfer.reuses": finished, "mlflow.note.content": f"{words}: run {finished}."}
-    run = str(store.ask(client, take_project_run))
+    opened = store.ask(client, _find_project_run)
+    os.environ.pop(_OPENED_BY_PROJECT, None)
+    if opened is None or CELL in opened.data.tags:
+        return
+    run = opened.info.run_id
     store.ask(client, lambda client: client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()]))
 
 
@@ -44,26 +54,64 @@ def require_project_run() -> None:
     Raises:
         InputError: it is not.
     """
-    if run_id := os.environ.get(_OPENED_BY_PROJECT):
-        store.ask(store.connect(), take_project_run)
-        os.environ[_OPENED_BY_PROJECT] = run_id
+    if os.environ.get(_OPENED_BY_PROJECT):
+        store.ask(store.connect(), _find_project_run)
 
 
-def take_project_run(client: "MlflowClient") -> str | None:
-    """Return the run that `mlflow run` opened for this process, in the first call only."""
+def take_project_run(client: "MlflowClient", name: str, cell: str, params: Mapping[str, Any]) -> str | None:
+    """Return the run that `mlflow run` opened for this process, in the first call only, if it can become that of a cell.
+
+    One cannot that has ended, that holds another result, such as that of the command before this one in a project's entry point,
+    or that has other values of the params, which MLflow does not change. The log says so.
+
+    Args:
+        client: client of the store.
+        name: name of the run of the cell, for the log.
+        cell: digest of everything that the result depends on.
+        params: its params.
+    """
+    opened = _find_project_run(client)
+    os.environ.pop(_OPENED_BY_PROJECT, None)
+    if opened is None:
+        return None
+    if why := _is_of_another(opened, cell, params):
+        log.warning("%s: a run of its own, since the run %s, which MLFLOW_RUN_ID names, %s", name, opened.info.run_id, why)
+        return None
+    return str(opened.info.run_id)
+
+
+def _is_of_another(opened: "Run", cell: str, params: Mapping[str, Any]) -> str:
+    """Return why a run cannot become that of a cell; empty if it can."""
+    if opened.data.tags.get(CELL, cell) != cell:
+        return "holds another result"
+    if opened.info.status != "RUNNING":
+        return f"has ended ({opened.info.status})"
+    given = opened.data.params
+    other = [key for key, value in params.items() if key in given and _differ(given[key], str(value))]
+    return f"has {other[0]} {given[other[0]]}, not {params[other[0]]}" if other else ""
+
+
+def _differ(first: str, second: str) -> bool:
+    """Return whether two params are different numbers or different names; lists and paths may be written in several ways."""
+    try:
+        return float(first) != float(second)
+    except ValueError:
+        return bool(_NAME.fullmatch(first) and _NAME.fullmatch(second)) and first.lower() != second.lower()
+
+
+def _find_project_run(client: "MlflowClient") -> "Run | None":
+    """Return the run that `mlflow run` opened for this process."""
     from mlflow.exceptions import MlflowException
 
     run_id = os.environ.get(_OPENED_BY_PROJECT)
     if not run_id:
         return None
     try:
-        opened = client.get_run(run_id).info.run_id
+        return client.get_run(run_id)
     except MlflowException as error:
         if is_away(error):  # the request is retried
             raise
         raise InputError(_other_store(run_id, store.shown(client.tracking_uri))) from None
-    del os.environ[_OPENED_BY_PROJECT]
-    return opened
 
 
 def _other_store(run_id: str, address: str) -> str:

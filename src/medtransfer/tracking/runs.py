@@ -223,8 +223,8 @@ def open_run(
 ) -> Iterator[Run]:  # fmt: skip
     """Open a run; it is FINISHED only if the block succeeds, FAILED or KILLED otherwise.
 
-    A run that `mlflow run` opened for this process is resumed. Runs of the same cell that an interrupted process left
-    open are closed as KILLED.
+    A run that `mlflow run` opened for this process is resumed, unless it is of another result (`take_project_run`). Runs of the
+    same cell that an interrupted process left open are closed as KILLED.
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
@@ -242,7 +242,7 @@ def open_run(
     client = store.connect_if_there() if on_disk else store.connect()
     run = Run(client, on_disk=on_disk, lost=client is None)
     with closing_on_error(run):
-        run._send(lambda client: _create(run, client, stage, name, cell))
+        run._send(lambda client: _create(run, client, stage, name, cell, params))
         run.set_tags({**common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
@@ -254,8 +254,8 @@ def open_run(
         missed.forget(stage, [cell])
 
 
-def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str) -> None:
-    if resumed := take_project_run(client):
+def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str, params: Mapping[str, Any]) -> None:
+    if resumed := take_project_run(client, f"{stage}: {name}", cell, params):
         run.id = resumed
         return
     close_others(client, stage, cell)
