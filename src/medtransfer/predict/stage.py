@@ -144,6 +144,8 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     headers = track(unfinished, "predict: open", len(unfinished), "images")
     broken = {image.name: why for image in headers if (why := why_no_picture(image))}
     readable = [image for image in unfinished if image.name not in broken]
+    if readable:
+        tracking.connect()  # that it cannot be written to is said before the work
     done, faults, conversions = dict(finished), dict(broken), Conversions()
     earlier = {image.name for image in readable if job.record(image).exists()}
     stale = [*other_tables(job), *(own_tables(job) if earlier else ())]
