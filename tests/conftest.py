@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["TERM"] = "xterm"  # a dumb terminal gets no bars
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads only wait for each other
 os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15: beside other tests its workers would hardly run
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")  # processes that tests start run this code, too

@@ -56,6 +56,15 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "the work" in shown and "/3" in shown
 
 
+def test_a_dumb_terminal_gets_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert list(track(range(3), "the work", 3, "batch")) == [0, 1, 2]
+    with status("loading"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("size", [(0, 0), (24, 100)], ids=["unknown", "known"])
 def test_a_terminal_of_unknown_size_gets_a_bar_too(size: tuple[int, int]) -> None:
     """Containers start with terminals of 0 columns, on which tqdm shows nothing."""

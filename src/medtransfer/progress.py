@@ -1,6 +1,7 @@
 """Progress: a tqdm bar on a terminal, sparse log lines elsewhere."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,11 @@ log = logging.getLogger("medtransfer")
 _statuses: list[str] = []  # shown on the terminal, each within the one before
 
 
+def on_terminal() -> bool:
+    """Return whether standard error is a terminal on which a line can be written again."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done: int = 0) -> Iterator[Item]:
     """Yield the items and show progress, rate and remaining time.
 
@@ -32,7 +38,7 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it", done:
         unit: name of one item.
         done: number of items that were done before, as in what is resumed; they say nothing about the pace.
     """
-    if sys.stderr.isatty():
+    if on_terminal():
         yield from bar(items, desc=label, total=total, unit=unit, initial=done, leave=False)
         return
     lines = Lines(label, unit, done)
@@ -48,7 +54,7 @@ def track_within(
 
     Arguments are those of `track`, and `seconds`, the least time between two lines.
     """
-    if sys.stderr.isatty():
+    if on_terminal():
         yield from bar(items, desc=label, total=total, unit=unit, initial=done, leave=False, delay=LONG)
         return
     lines = Lines(label, unit, done, seconds, first=seconds)
@@ -145,7 +151,7 @@ def status(text: str) -> Iterator[None]:
 
     After an inner block that of the outer one is shown again.
     """
-    if not sys.stderr.isatty():
+    if not on_terminal():
         yield
         return
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from medtransfer import tracking
 from medtransfer.grid.estimate import WORDS, Durations, Kind, Remaining
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import Outcome
-from medtransfer.progress import bar
+from medtransfer.progress import bar, on_terminal
 from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
@@ -47,7 +46,7 @@ class StudyProgress:
         self.durations = durations or Durations()
         self.shown = self.logged = time.monotonic()
         self.bar: Any = None
-        if sys.stderr.isatty():
+        if on_terminal():
             self.bar = bar(total=len(jobs), desc="grid", bar_format=BAR)
 
     def finish(self, job: Job, outcome: Outcome) -> None:
