@@ -7,24 +7,31 @@ import numpy as np
 import pytest
 
 from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.tables import baseline_rows
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import Score
 from medtransfer.records.ranked import RankedCandidate
 
 
-def candidate(name: str, value: float | None, *, flags: dict[str, int] | None = None) -> RankedCandidate:
+def candidate(
+    name: str, value: float | None, *, flags: dict[str, int] | None = None, accuracy: float | None = None
+) -> RankedCandidate:  # fmt: skip
     noise = np.random.default_rng(crc32(name.encode())).normal(0, 0.001, 10)
     replicates = (value + noise).tolist() if value is not None else []
     return RankedCandidate(
         name=name, kind="checkpoint", build="unet", arguments={}, weights=name, audit="", input={}, levels=[(8, 64)], level=-1,
-        series="s", source="", epoch=5, source_accuracy=None, cell="", images=40, groups=20,
+        series="s", source="", epoch=5, source_accuracy=accuracy, cell="", images=40, groups=20,
         rows=[Score("ridge", {"level": -1}, value, flags=flags or {}, replicates=replicates)], notes={}, seconds=1.0,
         forward_seconds=0.5, memory=1.0,
     )  # fmt: skip
 
 
+def ranked(*candidates: RankedCandidate, **changed: Any) -> Ranking:
+    return Ranking("moon", "full", candidates, "ridge", 0.95, 100, 0, 3, **changed)
+
+
 def said(*candidates: RankedCandidate, **changed: Any) -> list[str]:
-    return verdict(Ranking("moon", "full", candidates, "ridge", 0.95, 100, 0, 3, **changed))
+    return verdict(ranked(*candidates, **changed))
 
 
 @pytest.mark.parametrize(
@@ -58,3 +65,15 @@ def test_what_was_left_out_is_named_beside_the_only_candidate() -> None:
         headline.startswith("Only one candidate could be measured, good: ") and line == "1 candidate could not be measured: torn."
     )
     assert said(candidate("good", 0.3))[0].startswith("There is one candidate, good: ")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "takes"),
+    [
+        ((None, None), "– (none known)"), ((0.5, None), "– (known of a single one, or of several sources)"), ((0.5, 0.6), "two"),
+    ],
+)  # fmt: skip
+def test_why_a_baseline_takes_no_candidate_is_said(accuracies: tuple[float | None, ...], takes: str) -> None:
+    pair = [candidate(name, 0.3, accuracy=accuracy) for name, accuracy in zip(("one", "two"), accuracies, strict=True)]
+    rows = {row["baseline"]: row["takes"] for row in baseline_rows(ranked(*pair))}
+    assert rows["source accuracy"].startswith(takes)

@@ -98,9 +98,15 @@ def rank_text(ranking: Ranking, name: str, index: int) -> str:
 def baseline_rows(ranking: Ranking) -> list[Row]:
     """Return one row per way of choosing without an indicator."""
     return [
-        {"baseline": name, "takes": ", ".join(_taken(ranking, name, index) for index in chosen) or "– (none known)"}
+        {"baseline": name, "takes": ", ".join(_taken(ranking, name, index) for index in chosen) or _none(ranking, name)}
         for name, chosen in ranking.baselines.items()
     ]  # fmt: skip
+
+
+def _none(ranking: Ranking, name: str) -> str:
+    """Say why a way of choosing takes no candidate."""
+    known = name == "source accuracy" and any(candidate.source_accuracy is not None for candidate in ranking.candidates)
+    return "– (known of a single one, or of several sources)" if known else "– (none known)"
 
 
 def agreement_rows(ranking: Ranking) -> list[Row]:
