@@ -32,7 +32,8 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 	if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install $$quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
 	else \
-	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-compile -e '.[dev]' \
+	  $(PYTHON) -m venv .venv && { $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip || true; } \
+	  && $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-compile -e '.[dev]' \
 	  && echo "compiling what was installed: half a minute" && { $(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib > /dev/null || true; }; \
 	fi
 	@$(BIN)/python tools/link_environment.py || true
