@@ -18,6 +18,7 @@ from medtransfer import forks, tracking
 from medtransfer.analysis.judge import LEAST_GROUPS, judge, judge_all
 from medtransfer.analysis.model import Sampling, Summary
 from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.robustness_draws import Drawn
 from medtransfer.analysis.summary import analyse
 from medtransfer.indicators.robustness.pairs import GROUPS, pair_name
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -233,6 +234,41 @@ def test_robustness_has_an_interval_where_distances_are_stored(stored: Pool) -> 
         assert one.rise and before.robustness is not None and one.robustness is not None
         assert one.rise[0] == pytest.approx(one.robustness - before.robustness)
     assert later
+
+
+def test_the_interval_of_robustness_is_students_over_the_means_of_the_groups(stored: Pool, tmp_path: Path) -> None:
+    """Ten groups of four images."""
+    with np.load(checkpoint_path(tmp_path, 1).with_suffix(".npz")) as file:
+        gaps = [file[pair_name(side, "cosine", -2, True)].astype(float)[0] for side in ("pos", "neg")]
+    scores = 1 - np.maximum(gaps[0] - gaps[1] + 0.5, 0).reshape(10, 4).mean(axis=1)
+    expected = stats.ttest_1samp(scores, 0).confidence_interval(0.95)
+    assert judge(stored, SAMPLING).candidates[1].robustness_interval == pytest.approx(tuple(expected))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_single_group_has_no_interval_no_error_of_a_rise_and_no_stability(stored: Pool, tmp_path: Path) -> None:
+    for path in tmp_path.rglob("*.npz"):
+        with np.load(path) as file:
+            arrays = dict(file)
+        np.savez(path, **arrays | {GROUPS: np.zeros(40, int)})
+    judged = judge(stored, SAMPLING)
+    assert judged.notes == ()
+    assert [candidate.robustness_interval for candidate in judged.candidates] == [None] * 4
+    assert [candidate.rise and candidate.rise[1] for candidate in judged.candidates] == [None] * 4
+    assert judged.candidates[1].rise and judged.candidates[1].rise[0] == pytest.approx(stored.robustness[1] - stored.robustness[0])
+    assert judged.by_selector["offline"].candidate in {1, 5} and judged.by_selector["offline"].stability is None
+
+
+@pytest.mark.parametrize(("distance", "lowest"), [("cosine", -1.5), ("pearson", -1.5), ("l2", -math.inf)])
+def test_the_interval_of_robustness_is_cut_to_what_is_possible(distance: str, lowest: float) -> None:
+    """Cosine distances are from 0 to 2, so that a loss is at most 2.5 with a margin of .5."""
+    setting = replace(POOLED, distance=distance)
+    losses, groups = np.array([[2.4, 2.0, 2.4, 1.6], [0.1, 0.0, 0.1, 0.4]]), np.array([0, 0, 1, 1])
+    drawn = Drawn([1, 5], losses, groups, np.empty((0, 2)), setting.lowest)
+    (low, high), (low_of_5, high_of_5) = drawn.intervals(0.95).values()
+    means = stats.ttest_1samp([-1.2, -1.0], 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((max(lowest, means.low), means.high))
+    assert low_of_5 == pytest.approx(0.85 - stats.t.ppf(0.975, 1) * 0.1) and high_of_5 == 1.0
 
 
 def test_the_error_of_a_rise_is_that_of_the_means_of_the_groups(stored: Pool, tmp_path: Path) -> None:

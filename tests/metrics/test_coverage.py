@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from medtransfer.analysis.robustness_draws import Drawn
 from medtransfer.metrics.comparison import cluster_mean, mean_tis_interval, share_interval
 from medtransfer.metrics.uncertainty import confidence_set, estimate, mean_interval, probability_best, tis_interval
 
@@ -72,6 +73,23 @@ def test_intervals_of_dice_and_tis_and_the_set_of_the_best_cover(seeds: int) -> 
     for name, share in shares.items():
         report(f"{name}, {seeds} seeds", share, len(hits[name]))
     assert all(share >= LEAST for share in shares.values()), shares
+
+
+@pytest.mark.parametrize(("sizes", "least"), [((8, 8), LEAST), ((2, 19), 0.92)])
+@pytest.mark.parametrize("patients", [2, 3, 5, 8, 12, 25])
+def test_robustness_covers_over_patients(patients: int, sizes: tuple[int, int], least: float) -> None:
+    """Triplet losses have an effect of the patient of .06 and a rest of .08; each has 8 images, or from 2 to 19."""
+    rng, trials = np.random.default_rng(patients), 4000
+
+    def covers() -> bool:
+        groups = np.repeat(np.arange(patients), rng.integers(sizes[0], sizes[1] + 1, patients))
+        losses = 0.4 + 0.06 * rng.standard_normal(patients)[groups] + 0.08 * rng.standard_normal(len(groups))
+        low, high = Drawn([1], losses[None], groups, np.empty((0, 1))).intervals(0.95)[1]
+        return low <= 0.6 <= high
+
+    share = share_of(trials, covers)
+    report(f"robustness, {patients} patients of {sizes[0]} to {sizes[1]} images", share, trials)
+    assert share >= least
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

@@ -13,7 +13,6 @@ from medtransfer.metrics.uncertainty import (
     confidence_set,
     draw_groups,
     estimate,
-    interval,
     mean_interval,
     probability_best,
     tis_interval,
@@ -38,12 +37,6 @@ def test_interval_of_a_mean_is_students() -> None:
     assert mean_interval([0.1, 0.9], 0.95, low=0.0, high=1.0) == (0.0, 1.0)
     with pytest.raises(ValueError, match="at least 2 values, but got 1"):
         mean_interval([0.3], 0.95)
-
-
-def test_interval_takes_percentiles() -> None:
-    low, high = interval(np.stack([np.arange(101.0), np.full(101, 7.0)], axis=1), 0.95)
-    assert low == pytest.approx([2.5, 7])
-    assert high == pytest.approx([97.5, 7])
 
 
 def test_two_candidates_keep_their_own_spreads() -> None:

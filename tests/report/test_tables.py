@@ -43,6 +43,15 @@ def test_what_is_unknown_is_an_empty_field(broken: Analysis):
     assert (row["robustness"], row["p_best"], row["dice_low"], row["dice_std"]) == ("", "", "", "nan")
 
 
+def test_a_rise_over_a_single_group_has_no_error(small: Analysis):
+    one = replace(small.judged[0].candidates[2], rise=(0.02, None), score_intervals={})
+    judged = replace(small.judged[0], candidates=(one,))
+    row = next(csv.DictReader(io.StringIO(as_csv(tables.dice_rows(replace(small, judged=(judged,)))))))
+    assert (row["robustness_rise"], row["robustness_rise_error"], row["robustness_low"]) == ("0.02", "", "")
+    page = str(page_sections.configurations(replace(small, judged=(judged,))))
+    assert "+0.020<" in page and "nan" not in page
+
+
 def test_a_row_of_tis_names_ties_and_its_interval(small: Analysis):
     one = small.judged[0]
     tied = replace(one, verdicts=(replace(one.verdicts[0], tied=(5, 10)), *one.verdicts[1:]))

@@ -158,8 +158,8 @@ def _verdict(
 
 
 def _stability(selector: Selector, chosen: Key, drawn: Drawn | None) -> float | None:
-    """Return the share of draws in which a choice by robustness stays the same."""
-    if drawn is None or selector.needs != "robustness" or selector.rule is None:
+    """Return the share of draws in which a choice by robustness stays the same; a single group has only one draw."""
+    if drawn is None or drawn.count < 2 or selector.needs != "robustness" or selector.rule is None:
         return None
     again = selector.rule.choose_many(selector.sign * drawn.values, drawn.candidates)
     return float(np.mean(again == drawn.candidates.index(chosen)))

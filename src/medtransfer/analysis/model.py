@@ -58,9 +58,10 @@ class Candidate:
         p_best: probability that this is the best candidate; None with fewer seeds than make it calibrated.
         within_noise: whether it cannot be distinguished from the best.
         scores: measured scores by name.
-        score_intervals: bootstrap intervals over groups of images, of the scores whose per-image values are stored.
+        score_intervals: intervals over groups of images, of the scores whose per-image values are stored; none of a single
+            group.
         rise: by how much the robustness is above that of the candidate before, and the standard error of this difference over
-            groups of images; None without per-image values or a candidate before.
+            groups of images, None for a single group; None without per-image values or a candidate before.
     """
 
     key: Key
@@ -72,7 +73,7 @@ class Candidate:
     within_noise: bool
     scores: Mapping[str, float]
     score_intervals: Mapping[str, Interval]
-    rise: tuple[float, float] | None = None
+    rise: tuple[float, float | None] | None = None
 
     @property
     def robustness(self) -> float | None:
@@ -81,7 +82,7 @@ class Candidate:
 
     @property
     def robustness_interval(self) -> Interval | None:
-        """Bootstrap interval of the robustness, over groups of images; None without stored distances."""
+        """Interval of the robustness, over groups of images; None without stored distances, and for a single group."""
         return self.score_intervals.get("robustness")
 
 
@@ -102,7 +103,7 @@ class Verdict:
         tied: other candidates with the same score.
         within_noise: whether the choice cannot be distinguished from the best; None without a single choice.
         stability: share of bootstrap draws of groups of images in which the score would have chosen the same candidate; None
-            where the score has no per-image values.
+            where the score has no per-image values, or those of a single group.
         fine_tunings: fine-tunings that must be run for the choice.
     """
 

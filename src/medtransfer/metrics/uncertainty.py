@@ -236,10 +236,3 @@ def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.rando
     for row in taken:  # one draw at a time: all indices at once would be as large as the result
         row[:] = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[member]
     return taken
-
-
-def interval(draws: Array, confidence: float) -> tuple[Array, Array]:
-    """Return the percentile interval of draws (B, ...) along their first axis."""
-    of_each = np.ascontiguousarray(np.moveaxis(draws, 0, -1))  # (..., B), which takes half the time
-    low, high = np.quantile(of_each, [(1 - confidence) / 2, (1 + confidence) / 2], axis=-1)
-    return low, high

@@ -46,7 +46,7 @@ def settings(analysis: Analysis) -> list[str]:
     seeds = sorted({seed for judged in analysis.judged for seed in judged.pool.seeds})
     return [
         f"Configurations: {len(analysis.judged)}; read from {len(runs)} runs of the store. Seeds: {_numbers(seeds) or 'none'}.",
-        f"Intervals: {100 * analysis.confidence:g} %; bootstrap of images with {analysis.sampling.draws} draws, seed "
+        f"Intervals: {100 * analysis.confidence:g} %. Draws of images, patients and permutations: {analysis.sampling.draws}, seed "
         f"{analysis.sampling.seed}. Equivalent: within ±{analysis.sampling.margin:g} TIS.",
         *_portions(analysis),
     ]

@@ -34,7 +34,8 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where images are not separated.",
         "Interval": f"covers the true value in about {level} of studies, unless rare large losses have not been seen. Of "
                     f"{article} {metric} and of a TIS it is over seeds (Student’s t; a TIS is compared with every other "
-                    "checkpoint’s), of a robustness over groups of images such as patients (bootstrap), of means and differences "
+                    "checkpoint’s), of a robustness over groups of images such as patients (Student’s t; where "
+                    "groups are of very unequal sizes it covers less, about nine tenths at 95 %), of means and differences "
                     f"over pretrainings, or targets, where there are at least {LEAST_CLUSTERS}: nothing is said about targets "
                     "that are too few to be counted. A dash: too few.",
         "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",

@@ -21,7 +21,7 @@ from medtransfer.report import (
     starts_text,
     tables,
 )
-from medtransfer.report.format import between, epochs, probability_from_draws, share, signed, spread
+from medtransfer.report.format import between, epochs, number, probability_from_draws, share, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, initialisations, learning
 from medtransfer.report.plots.by_epoch import Drawn
 from medtransfer.report.plots.figure import MOST_PANELS, with_curves
@@ -263,8 +263,15 @@ def _point(pool: Pool, candidate: Candidate, tis: float | None) -> Row:
         "interval": between(candidate.interval), "P(best)": probability_from_draws(candidate.p_best),
         "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis,
         **tables.score_cells(pool, candidate, "its interval"),
-        "rise ± error": f"{signed(candidate.rise[0])} ± {candidate.rise[1]:.3f}" if candidate.rise else "–",
+        "rise ± error": _rise(candidate.rise),
     }  # fmt: skip
+
+
+def _rise(rise: tuple[float, float | None] | None) -> str:
+    if rise is None:
+        return "–"
+    value, error = rise
+    return signed(value) if error is None else f"{signed(value)} ± {number(error)}"
 
 
 def _choice(verdict: Verdict, metric: str) -> Row:

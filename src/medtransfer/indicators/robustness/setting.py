@@ -1,6 +1,7 @@
 """Setting of robustness: distance, margin, level and pooling."""
 
 from dataclasses import dataclass
+from math import inf
 
 from medtransfer.indicators.robustness.triplet import POOLED
 
@@ -20,6 +21,11 @@ class RobustnessSetting:
     margin: float
     level: int
     pooling: str
+
+    @property
+    def lowest(self) -> float:
+        """Lowest possible robustness: distances of `cosine` and `pearson` are at most 2, others have no bound."""
+        return 1 - (2 + self.margin) if self.distance in ("cosine", "pearson") else -inf
 
     def pooled(self, mode: str) -> bool:
         """Return whether features are pooled for a mode of transfer."""
