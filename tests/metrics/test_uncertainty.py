@@ -27,7 +27,8 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def known(means: list[float], errors: list[float], degrees: float = 1e9, seeds: int = 5) -> Estimates:
-    return Estimates(tuple(range(len(means))), np.array(means), np.array(errors), np.full(len(means), degrees), seeds)
+    apart = np.zeros(len(means), dtype=bool)  # nothing is pooled
+    return Estimates(tuple(range(len(means))), np.array(means), np.array(errors), np.full(len(means), degrees), seeds, apart, 0.0)
 
 
 def test_interval_of_a_mean_is_students() -> None:
@@ -90,6 +91,41 @@ def test_what_a_seed_adds_to_every_candidate_is_no_uncertainty_of_their_differen
 def test_estimates_need_two_seeds(values: dict[int, list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimate(values)
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+def test_the_set_of_equal_spreads_is_that_of_an_analysis_of_variance(blocked: bool) -> None:
+    """A Latin square of residuals; its F test of one difference is a t test with the degrees of freedom of the residuals.
+
+    The same residuals have a mean square of 6 / 4 with the effects of the seeds taken out, and of 6 / 6 without.
+    """
+    square = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-1.0, 0.0, 1.0]])
+    degrees = 4 if blocked else 6
+    least = stats.t.ppf(1 - 0.05 / 2, degrees) * np.sqrt(2 * (square**2).sum() / degrees / 3)
+    for lead, expected in ((0.999 * least, (0, 1, 2)), (1.001 * least, (1, 2))):
+        values = {i: (row + mean).tolist() for i, (row, mean) in enumerate(zip(square, (0.0, lead, lead / 2), strict=True))}
+        assert confidence_set(estimate(values, blocked=blocked), 0.95) == expected
+
+
+def test_a_difference_from_a_candidate_apart_adds_its_degrees_of_freedom() -> None:
+    """Satterthwaite's formula for two independent variances: one of 8 degrees of freedom, one of 2."""
+    rows = [[-0.01, 0.0, 0.01]] * 4
+    values = {i: (0.5 + np.array(row)).tolist() for i, row in enumerate(rows, 1)} | {0: [0.38, 0.4, 0.42]}
+    pooled, own = 1e-4 / 3, 4e-4 / 3
+    degrees = (pooled + own) ** 2 / (pooled**2 / 8 + own**2 / 2)
+    least = stats.t.ppf(1 - 0.05 / 4, degrees) * np.sqrt(pooled + own)
+    for lead, kept in ((0.999 * least, True), (1.001 * least, False)):
+        values[0] = (0.5 - lead + np.array([-0.02, 0.0, 0.02])).tolist()
+        assert (0 in confidence_set(estimate(values, apart={0}), 0.95)) == kept
+
+
+def test_few_spreads_that_agree_by_chance_have_at_most_six_prior_degrees() -> None:
+    """Twelve candidates, three seeds: a variance is shrunk by six prior degrees to the mean, 2 own ones are added."""
+    spreads = np.array([0.01, 0.011] * 6)
+    result = estimate({i: [0.5 - spread, 0.5, 0.5 + spread] for i, spread in enumerate(spreads)})
+    assert result.errors**2 * 3 == pytest.approx((6 * np.mean(spreads**2) + 2 * spreads**2) / 8)
+    assert result.degrees.tolist() == [8] * 12
+    assert result.residual == 24
 
 
 def test_tis_of_two_candidates_by_hand() -> None:

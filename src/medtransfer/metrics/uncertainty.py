@@ -19,6 +19,9 @@ from medtransfer.metrics.transfer import K, named
 Array = NDArray[np.float64]
 ROUNDING = 1e-12  # differences of outcomes up to this come from the order of additions
 LEAST_POOLED = 3  # candidates whose spreads are compared before they are pooled
+MOST_PRIOR = (
+    6.0  # prior degrees of freedom; 5.5 in the published results (mean of 36 pretrainings x targets x modes, epoch 0 apart)
+)
 LEAST_TRUE = 0.25  # share of the differences of means that is never taken for noise
 LEAST_SEEDS = 3  # seeds below which P(best) is not calibrated, see tests/metrics/test_coverage.py
 
@@ -53,6 +56,8 @@ class Estimates:
         errors: standard error of each mean as it counts in comparisons within the pool, (C,).
         degrees: degrees of freedom of each error, (C,).
         seeds: lowest number of seeds of a candidate.
+        pooled: which errors share what their spreads have in common, (C,).
+        residual: degrees of freedom of the pooled errors together; no comparison of pooled candidates has more.
     """
 
     candidates: tuple[object, ...]
@@ -60,6 +65,8 @@ class Estimates:
     errors: Array
     degrees: Array
     seeds: int
+    pooled: NDArray[np.bool_]
+    residual: float
 
 
 def estimate(outcome: Mapping[K, Sequence[float]], apart: Collection[K] = (), blocked: bool = False) -> Estimates:
@@ -89,41 +96,47 @@ def estimate(outcome: Mapping[K, Sequence[float]], apart: Collection[K] = (), bl
     means = np.array([sample.mean() for sample in samples])
     variances = np.array([sample.var(ddof=1) for sample in samples])
     pooled = np.array([key not in apart for key in keys])
-    posterior, degrees = _moderated(variances, counts - 1, pooled)
-    if blocked and pooled.sum() >= LEAST_POOLED:
-        posterior, degrees = _moderated(_without_seeds(np.stack(samples), posterior, pooled), counts - 1, pooled)
-    return Estimates(tuple(keys), means, np.sqrt(posterior / counts), degrees, int(counts.min()))
+    if pooled.sum() < LEAST_POOLED:
+        pooled[:] = False
+    residual = float((counts - 1)[pooled].sum())
+    posterior, degrees = _moderated(variances, counts - 1, pooled, residual)
+    if blocked and pooled.any():
+        residual *= 1 - 1 / pooled.sum()  # (m - 1) (S - 1): the effects of the seeds take S - 1
+        posterior, degrees = _moderated(_without_seeds(np.stack(samples), posterior, pooled), counts - 1, pooled, residual)
+    return Estimates(tuple(keys), means, np.sqrt(posterior / counts), degrees, int(counts.min()), pooled, residual)
 
 
 def _without_seeds(values: Array, variances: Array, pooled: NDArray[np.bool_]) -> Array:
     """Return the variances (C,) of values (C, S) after the effects of the seeds are removed.
 
-    The effects are means over the pooled candidates, weighted by precision; removing them takes the share `weight` of a
-    candidate's own variance away.
+    The effects are means over the pooled candidates, weighted by precision, but none weighs more than one of median variance: a
+    low variance of few seeds may be chance. Removing them takes the share `weight` of a candidate's own variance away.
     """
-    weights = np.where(pooled, 1 / np.maximum(variances, _floor(variances)), 0.0)
+    weights = np.where(pooled, 1 / np.maximum(variances, np.median(variances[pooled]) + ROUNDING**2), 0.0)
     weights /= weights.sum()
     residuals = values - values.mean(axis=1, keepdims=True)
     residuals = residuals - weights @ residuals
     return (residuals**2).sum(axis=1) / (values.shape[1] - 1) / np.maximum(1 - weights, 0.2)
 
 
-def _moderated(variances: Array, degrees: Array, pooled: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Shrink the pooled variances towards what they have in common; return variances and degrees of freedom."""
-    if pooled.sum() < LEAST_POOLED:
+def _moderated(variances: Array, degrees: Array, pooled: NDArray[np.bool_], residual: float) -> tuple[Array, Array]:
+    """Shrink the pooled variances towards what they have in common; return variances and degrees of freedom.
+
+    The prior has at most MOST_PRIOR degrees of freedom: few variances of few seeds cannot show that the true ones are equal.
+    """
+    if not pooled.any():
         return variances, degrees
     own, count = np.maximum(variances[pooled], _floor(variances[pooled])), degrees[pooled]
     logs = np.log(own) - special.digamma(count / 2) + np.log(count / 2)
     excess = float(logs.var(ddof=1) - _trigamma(count / 2).mean())  # variance of the true log variances
-    if excess <= 1e-6:  # the spreads agree
-        shrunk, total = np.full_like(own, count @ own / count.sum()), np.full_like(own, count.sum())
+    if excess <= _trigamma(MOST_PRIOR / 2):
+        prior, common = MOST_PRIOR, count @ own / count.sum()
     else:
-        half = float(optimize.brentq(lambda x: _trigamma(x) - excess, 1e-7, 1e7))
-        common = np.exp(logs.mean() + special.digamma(half) - np.log(half))
-        shrunk = (2 * half * common + count * own) / (2 * half + count)
-        total = np.minimum(count + 2 * half, count.sum())
+        half = float(optimize.brentq(lambda x: _trigamma(x) - excess, 1e-7, MOST_PRIOR / 2))
+        prior, common = 2 * half, np.exp(logs.mean() + special.digamma(half) - np.log(half))
     posterior, freedom = variances.copy(), degrees.copy()
-    posterior[pooled], freedom[pooled] = shrunk, total
+    posterior[pooled] = (prior * common + count * own) / (prior + count)
+    freedom[pooled] = np.minimum(prior + count, residual)
     return posterior, freedom
 
 
@@ -179,9 +192,8 @@ def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...
     """
     count = len(estimates.candidates)
     level = (1 - confidence) / max(1, count - 1)
-    variances = estimates.errors**2
-    apart = 1 - np.eye(count)  # a candidate is not ahead of itself
-    errors, degrees = _satterthwaite(*(apart * (part + part[:, None]) for part in (variances, variances**2 / estimates.degrees)))
+    pairs = np.stack(np.broadcast_arrays(*np.ogrid[:count, :count]), axis=-1)  # (C, C, 2)
+    errors, degrees = _satterthwaite(estimates, estimates.errors[pairs] ** 2, pairs)
     ahead = estimates.means - estimates.means[:, None]
     worse = np.any(ahead > np.maximum(ROUNDING, special.stdtrit(degrees, 1 - level) * errors), axis=1)
     return tuple(candidate for candidate, out in zip(estimates.candidates, worse, strict=True) if not out)
@@ -190,14 +202,22 @@ def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...
 def _errors(estimates: Estimates, weights: Array, factors: Array) -> tuple[Array, Array]:
     """Return standard errors and degrees of freedom, each (C,), of `weights @ means - factors * means`."""
     parts = ((weights - np.diag(factors)) * estimates.errors) ** 2  # (C, C): candidate compared with x share of the variance
-    return _satterthwaite(parts.sum(axis=1), (parts**2 / estimates.degrees).sum(axis=1))
+    return _satterthwaite(estimates, parts, np.arange(len(parts)))
 
 
-def _satterthwaite(total: Array, squares: Array) -> tuple[Array, Array]:
-    """Return standard errors and degrees of freedom of sums of variances, and of sums of their squares over their own degrees.
+def _satterthwaite(estimates: Estimates, parts: Array, candidates: NDArray[np.int_]) -> tuple[Array, Array]:
+    """Return standard errors and degrees of freedom of sums of variances of candidates, both (..., K), over the last axis.
+
+    Pooled variances are estimated from the same residuals, so that their sum has no more degrees of freedom than these.
 
     Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
     """
+    pooled = estimates.pooled[candidates]
+    squares, together = parts**2 / estimates.degrees[candidates], np.where(pooled, parts, 0.0).sum(axis=-1)
+    squares = np.maximum(np.where(pooled, squares, 0.0).sum(axis=-1), together**2 / max(1.0, estimates.residual)) + np.where(
+        pooled, 0.0, squares
+    ).sum(axis=-1)
+    total = parts.sum(axis=-1)
     degrees = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 1.0)
     return np.sqrt(total), degrees
 

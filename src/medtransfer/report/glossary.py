@@ -40,7 +40,8 @@ def definitions(analysis: Analysis) -> dict[str, str]:
                     "that are too few to be counted. A dash: too few.",
         "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided t tests, corrected for their "
-                        f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise. "
+                        f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise "
+                        "(a little less where few seeds have very unequal spreads). "
                         "Variances of checkpoints are shrunk towards each other, but that of the random initialisation, epoch 0, "
                         "is its own: with two seeds it may stay within noise far below checkpoints that do not.",
         "Rise": "of robustness, from the checkpoint before, and its standard error over groups of images.",
