@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from medtransfer.analysis.robustness_draws import Drawn
 from medtransfer.metrics.comparison import cluster_mean, mean_tis_interval, share_interval
+from medtransfer.metrics.image_labels import Predicted, patient_intervals
 from medtransfer.metrics.uncertainty import confidence_set, estimate, mean_interval, probability_best, tis_interval
 
 pytestmark = pytest.mark.slow
@@ -111,6 +113,24 @@ def test_robustness_covers_over_patients(patients: int, sizes: tuple[int, int], 
     share = share_of(trials, covers)
     report(f"robustness, {patients} patients of {sizes[0]} to {sizes[1]} images", share, trials)
     assert share >= least
+
+
+@pytest.mark.parametrize(("patients", "least"), [(6, 0.8), (12, 0.9), (30, 0.92)])
+def test_metrics_of_images_cover_over_patients(patients: int, least: float) -> None:
+    """Four images of each patient: normal scores of two classes, 1.2 apart, of which .36 of the variance is between patients."""
+    rng, trials = np.random.default_rng(patients), 500
+    auc, accuracy = norm.cdf(1.2 / np.sqrt(2)), norm.cdf(0.6)
+    hits: dict[str, list[bool]] = {"auc": [], "accuracy": []}
+    names = [str(patient) for patient in range(patients) for _ in range(4)]
+    for _ in range(trials):
+        truth = rng.permutation(np.arange(4 * patients) % 2)
+        scores = 1.2 * truth + 0.6 * rng.standard_normal(patients).repeat(4) + 0.8 * rng.standard_normal(4 * patients)
+        for row in patient_intervals(Predicted(norm.cdf(scores - 0.6)[:, None], truth[:, None]), names, list(hits)):
+            hits[row["metric"]].append(row["low"] <= {"auc": auc, "accuracy": accuracy}[row["metric"]] <= row["high"])
+    shares = {name: float(np.mean(values)) for name, values in hits.items()}
+    for name, share in shares.items():
+        report(f"{name} over {patients} patients", share, trials)
+    assert all(share >= least for share in shares.values()), shares
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn import metrics as sk
 
 from medtransfer.metrics.image_labels import (
@@ -102,7 +103,7 @@ def test_labels_of_one_class_define_no_auc():
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_intervals_are_percentiles_over_draws_of_patients(exclusive: bool) -> None:
+def test_intervals_are_expanded_percentiles_over_draws_of_patients(exclusive: bool) -> None:
     """Against the same draws, image by image, with scikit-learn."""
     rng, p = np.random.default_rng(3), softmax(60)
     groups = [f"patient {row // 4}" for row in range(60)]
@@ -115,7 +116,8 @@ def test_intervals_are_percentiles_over_draws_of_patients(exclusive: bool) -> No
         images = np.repeat(np.arange(60), counts[[names.index(group) for group in groups]])
         positive = truth[images] == 1 if exclusive else truth[images, 1] == 1
         drawn.append(sk.roc_auc_score(positive, p[images, 1]))
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    tail = stats.norm.cdf(stats.t.ppf(0.025, 14) * np.sqrt(15 / 14))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     found = rows["auc_class_1"]
     assert (found["low"], found["high"], found["patients"], found["defined"]) == (pytest.approx(low), pytest.approx(high), 15, 1.0)
     assert found["value"] == pytest.approx(sk.roc_auc_score(truth == 1 if exclusive else truth[:, 1], p[:, 1]))
@@ -123,15 +125,18 @@ def test_intervals_are_percentiles_over_draws_of_patients(exclusive: bool) -> No
     assert {"auc", "auc_class_0", "auc_class_1", "auc_class_2", "accuracy"} <= set(rows)
 
 
-def test_an_evaluation_has_intervals_unless_it_is_light_or_of_one_patient() -> None:
+def test_an_evaluation_has_intervals_unless_it_is_light_or_of_few_patients() -> None:
     truth, p = np.arange(12) % 3, softmax(12)
     whole = evaluate(p, truth, exclusive=True)
     assert {row["metric"] for row in whole.intervals} == set(whole.metrics)
     assert evaluate(p, truth, exclusive=True, light=True).intervals == []
     assert patient_intervals(Predicted(p, truth), ["one"] * 12, ["auc"]) == []
+    assert patient_intervals(Predicted(p, truth), list("abcdeabcdeab"), ["auc"]) == []
+    assert patient_intervals(Predicted(p, truth), list("abcdefabcdef"), ["auc"]) != []
 
 
 def test_draws_that_do_not_define_a_metric_are_left_out_and_counted() -> None:
-    """Two patients, each of one class: half of the draws have both."""
-    (row,) = patient_intervals(Predicted(np.array([[0.2], [0.9]]), np.array([[0], [1]])), ["a", "b"], ["auc"])
-    assert (row["low"], row["high"]) == (1.0, 1.0) and row["defined"] == pytest.approx(0.5, abs=0.05)
+    """One of six patients is negative: 1 - (5 / 6) ** 6 of the draws have it, and hardly any has no other."""
+    predicted = Predicted(np.array([[0.2], *[[0.9]] * 5]), np.array([[0], *[[1]] * 5]))
+    (row,) = patient_intervals(predicted, list("abcdef"), ["auc"])
+    assert (row["low"], row["high"]) == (1.0, 1.0) and row["defined"] == pytest.approx(1 - (5 / 6) ** 6, abs=0.05)

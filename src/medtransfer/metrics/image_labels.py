@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from medtransfer.metrics import classification
 from medtransfer.metrics.evaluation import Evaluation
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 THRESHOLD = 0.5
 DRAWS, CONFIDENCE = 1000, 0.95  # of the intervals over patients
+LEAST_PATIENTS = 6  # below which draws of patients say too little about others, see tests/metrics/test_coverage.py
 AT_ONCE = 4_000_000  # weights of images that are held at a time
 AUC, KAPPA = "auc", "kappa"
 SENSITIVITY = f"sensitivity_at_specificity_{round(100 * classification.SPECIFICITY)}"
@@ -170,7 +172,10 @@ class LabelEvaluation:
 def patient_intervals(
     predicted: Predicted, groups: Sequence[str], names: Sequence[str], draws: int = DRAWS, confidence: float = CONFIDENCE
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Compute percentile intervals of metrics over draws of the patients with replacement; the seed is fixed.
+    """Compute expanded percentile intervals of metrics over draws of the patients with replacement; the seed is fixed.
+
+    Percentiles farther out make up for draws of P patients varying by sqrt((P - 1) / P) of what new patients do, and for their
+    spread being estimated: normal percentiles at the quantile of Student's t times sqrt(P / (P - 1)).
 
     Args:
         predicted: probabilities and labels.
@@ -181,13 +186,17 @@ def patient_intervals(
 
     Returns:
         One row per metric, and per class of it: `metric`, `value`, `low`, `high`, the number of `patients`, and in how many of
-        the draws it is `defined`; a metric that no draw defines is left out. Empty with fewer than two patients.
+        the draws it is `defined`; a metric that no draw defines is left out. Empty with fewer than LEAST_PATIENTS patients.
+
+    Source: Hesterberg, What teachers should know about the bootstrap, American Statistician 69, 2015, expanded percentiles.
     """
     patients, patient = np.unique(np.asarray(groups), return_inverse=True)
-    if len(patients) < 2:
+    count = len(patients)
+    if count < LEAST_PATIENTS:
         return []
+    tail = float(special.ndtr(special.stdtrit(count - 1, (1 - confidence) / 2) * math.sqrt(count / (count - 1))))
     rng = np.random.default_rng(0)
-    taken = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=draws)  # (B, P)
+    taken = rng.multinomial(count, np.full(count, 1 / count), size=draws)  # (B, P)
     size, rows = max(1, AT_ONCE // len(patient)), list[dict[str, Any]]()
     for name in names:
         parts = [
@@ -202,9 +211,9 @@ def patient_intervals(
         for key, known in drawn.items():
             defined = known[np.isfinite(known)]
             if len(defined) and math.isfinite(values[key]):
-                low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+                low, high = np.quantile(defined, [tail, 1 - tail])
                 rows.append({
-                    "metric": key, "value": values[key], "low": float(low), "high": float(high), "patients": len(patients),
+                    "metric": key, "value": values[key], "low": float(low), "high": float(high), "patients": count,
                     "defined": len(defined) / draws,
                 })  # fmt: skip
     return rows
