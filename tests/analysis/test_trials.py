@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy import stats
 from tests.analysis.test_judge import SAMPLING, pool
 from tests.report.test_report import CELL
 
@@ -103,6 +104,18 @@ def test_fine_tuning_all_brings_no_more_than_the_best(outcomes: NDArray[np.float
     """What is chosen for its high outcome on some seeds has the lower one on the others."""
     for rungs in ([len(outcomes)], [len(outcomes)] * 2)[: outcomes.shape[1] - 1]:
         assert outcomes_of_choices(outcomes, outcomes, rungs).mean() <= outcomes.mean(axis=1).max() + 1e-12
+
+
+def test_luck_on_the_judging_seeds_may_bring_more_than_the_best() -> None:
+    """Each seed's validation chooses the checkpoint that is the better one with the other seed."""
+    luck = [0.04, 0.03, 0.05, 0.02, 0.04, 0.06]
+    test = [{0: (0.3, 0.3), 5: (0.7 + x, 0.7 - x), 10: (0.7 - x, 0.7 + x)} for x in luck]
+    seen = {(0, 0): 0.1, (0, 1): 0.1, (5, 0): 0.5, (5, 1): 0.6, (10, 0): 0.6, (10, 1): 0.5}
+    pools = [pool(dice, {5: 0.4, 10: 0.5}, name=f"moon {index}", validation=seen) for index, dice in enumerate(test)]
+    summary = analyse(pools, [], SAMPLING).by_selector["one-each"]
+    tis = [(0.7 + x) / 0.7 for x in luck]
+    assert summary.mean_tis == pytest.approx(fmean(tis))
+    assert summary.interval == pytest.approx(tuple(stats.ttest_1samp(tis, 0).confidence_interval(SAMPLING.confidence)))
 
 
 def test_noise_brings_nothing() -> None:

@@ -1,5 +1,7 @@
 """Means over clusters against one-sample t tests, tables made by hand, and simulation."""
 
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,6 +102,14 @@ def test_the_interval_of_a_mean_tis_below_0_holds_it() -> None:
     assert low < -0.276 < high < 0
     near = ClusterMean(0.05, 0.05, 5, 6, ("pretraining",))
     assert (mean_tis_interval(near, 0.95, lowest_tis([dice])) or (1.0, 0.0))[0] == 0
+
+
+def test_the_interval_of_a_mean_tis_above_1_holds_it() -> None:
+    """Of a choice by validation, judged on other seeds."""
+    tis = [1.03, 1.02, 1.04, 1.01, 1.03, 1.05]
+    mean = cluster_mean(tis, {"pretraining": NAMES})
+    expected = tuple(stats.ttest_1samp(tis, 0).confidence_interval(0.95))
+    assert mean_tis_interval(mean, 0.95, highest=inf) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("hits", [0, 1, 4, 8])

@@ -8,6 +8,7 @@ from medtransfer.analysis.judge import judge_all
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning, cuts_of, over_pools
+from medtransfer.analysis.trials import highest_tis
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, coarsest, differences, holm, mean_tis_interval
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
@@ -83,9 +84,10 @@ def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) 
     cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), shared_cost(pools, selector)
     fixed, fixed_shared = at_cost(pools, cost), at_cost(pools, shared)
     lowest = lowest_tis(judged.pool.metric for judged in pools)
+    highest = highest_tis((judged.pool for judged in pools), selector)
     return Summary(
         selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
-        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence, lowest),
+        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence, lowest, highest),
         min_tis=min(verdict.tis for verdict in verdicts),
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(fixed) / len(fixed) if fixed else None,

@@ -4,8 +4,9 @@ Every order of the seeds is a repetition. The released results, and studies with
 test images alone: a choice is then made on the same test images as it is judged on, though never by the same fine-tuning.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,15 @@ def judge_trial(pool: Pool, selector: Selector, spent: float) -> Verdict:
     seen = seed_table(pool, pool.validation) if pool.validation else outcomes
     mean, best = float(outcomes_of_choices(seen, outcomes, rungs).mean()), float(outcomes.mean(axis=1).max())
     return Verdict(selector, None, mean, mean / best, None, best - mean, spent, (), None, fine_tunings=sum(rungs))
+
+
+def highest_tis(pools: Iterable[Pool], selector: Selector) -> float:
+    """Return the highest possible TIS of a selector: 1, but none for a trial on validation images.
+
+    The outcome of a choice that follows another metric does not regress to the mean on its judging seeds, so by luck it may be
+    above the best mean over all seeds.
+    """
+    return inf if selector.trial and any(pool.validation for pool in pools) else 1.0
 
 
 def seed_table(pool: Pool, values: Mapping[tuple[Key, int], float]) -> Array:

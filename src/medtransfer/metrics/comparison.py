@@ -170,13 +170,16 @@ def _variance(residuals: NDArray[np.float64], levels: Sequence[object]) -> float
     return float(count / (count - 1) * (sums**2).sum() / len(residuals) ** 2)
 
 
-def mean_tis_interval(mean: ClusterMean, confidence: float, lowest: float = 0.0) -> Interval | None:
-    """Return the interval of a mean TIS, at most 1; None with too few clusters.
+def mean_tis_interval(
+    mean: ClusterMean, confidence: float, lowest: float = 0.0, highest: float = 1.0
+) -> Interval | None:  # fmt: skip
+    """Return the interval of a mean TIS; None with too few clusters.
 
     Args:
         mean: the mean.
         confidence: coverage of the interval.
         lowest: lowest possible TIS (`tasks.contract.lowest_tis`).
+        highest: highest possible TIS; infinite for a choice that is judged on other seeds than it is made on, by another metric.
 
     What a choice loses, 1 - TIS, is mostly small and rarely large, and with few clusters a large loss may not have been seen.
     So the lower limit is at least as far away as that of exponentially distributed losses.
@@ -190,7 +193,7 @@ def mean_tis_interval(mean: ClusterMean, confidence: float, lowest: float = 0.0)
         return None
     count = 2 * mean.clusters
     largest = count * (1 - mean.value) / float(stats.chi2.ppf((1 - confidence) / 2, count))
-    return max(lowest, min(interval[0], 1 - largest)), min(1.0, interval[1])
+    return max(lowest, min(interval[0], 1 - largest)), min(highest, interval[1])
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:

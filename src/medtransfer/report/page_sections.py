@@ -121,22 +121,23 @@ def legend(metric: str, drawn: Drawn) -> Markup:
 
 def selectors(analysis: Analysis) -> Markup:
     """Render the table of selectors, with their intervals drawn."""
-    low = min((bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))), default=0.0)
+    bounds = [bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))]
+    low, high = min(bounds, default=0.0), max([1.0, *bounds])
     further = tables.folded(analysis)
     rows: dict[bool, list[Row]] = {False: [], True: []}
     for summary, cells in zip(analysis.summaries, tables.selector_table(analysis), strict=True):
-        rows[summary in further].append(_selector(summary, cells, low))
+        rows[summary in further].append(_selector(summary, cells, low, high))
     if not further:
         return html.table(rows[False])
     folded = html.details(f"{len(further)} further ways", html.table(rows[True]), tables.BY_CHANCE)
     return html.table(rows[False]) + folded
 
 
-def _selector(summary: Summary, cells: Row, low: float) -> Row:
-    drawn = html.whisker(summary.mean_tis, summary.interval, low, 1.0, 1.0)
+def _selector(summary: Summary, cells: Row, low: float, high: float) -> Row:
+    drawn = html.whisker(summary.mean_tis, summary.interval, low, high, 1.0)
     cells = {**cells, "way of choosing": _named(summary.selector), "configu\u00adrations": cells["configurations"]}
     del cells["configurations"]
-    return _with_drawing(cells, "mean TIS", _ends(f"{low:.2f}", "1"), drawn)
+    return _with_drawing(cells, "mean TIS", _ends(f"{low:.2f}", f"{high:.2f}" if high > 1 else "1"), drawn)
 
 
 def _with_drawing(cells: Row, after: str, heading: Markup, drawn: Markup) -> Row:

@@ -76,9 +76,10 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
 
 def _frame_front(axes: Axes, summaries: Sequence[Summary]) -> None:
     frame(axes, 5)
-    low = min(bound for s in summaries for bound in (s.interval or (s.mean_tis,)))
-    height = 1 - low or 0.1
-    axes.set_ylim(low - 0.06 * height, 1 + 0.04 * height)
+    bounds = [bound for s in summaries for bound in (s.interval or (s.mean_tis,))]
+    low, high = min(bounds), max(1.0, *bounds)
+    height = high - low or 0.1
+    axes.set_ylim(low - 0.06 * height, high + 0.04 * height)
     axes.set_xlim(0, sqrt(max(s.mean_epochs for s in summaries)) or 1)
     axes.axhline(1, color=BLACK, linewidth=1, linestyle=(0, (2, 3)), clip_on=False)
     axes.annotate("best checkpoint", (0, 1), (6, 6), textcoords="offset points", color=GREY)
