@@ -70,7 +70,7 @@ def test_a_cluster_that_holds_most_pools_decides_nothing() -> None:
     ("value", "error", "outcome"),
     [
         (0.03, 0.01, "better"), (-0.03, 0.01, "worse"), (0.03, 0.02, "undecided"), (0.002, 0.002, "equivalent"),
-        (0.0, 0.0, "equivalent"), (0.004, 0.001, "better"), (0.0, 0.006, "undecided"), (0.05, 0.0, "better"),
+        (0.0, 0.0, "undecided"), (0.004, 0.001, "better"), (0.0, 0.006, "undecided"), (0.05, 0.0, "better"),
     ],
 )  # fmt: skip
 def test_three_words_for_what_a_difference_shows(value: float, error: float, outcome: str) -> None:
@@ -102,6 +102,26 @@ def test_the_interval_of_a_mean_tis_below_0_holds_it() -> None:
     assert low < -0.276 < high < 0
     near = ClusterMean(0.05, 0.05, 5, 6, ("pretraining",))
     assert (mean_tis_interval(near, 0.95, lowest_tis([dice])) or (1.0, 0.0))[0] == 0
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 6, (1,) * 20, (3,) * 9, (6, 6, 6, 6, 3, 3)])
+def test_without_losses_the_interval_of_a_mean_tis_ends_at_the_largest_loss_that_may_not_have_been_seen(
+    sizes: tuple[int, ...],
+) -> None:
+    """The upper limit of Clopper and Pearson for no loss in as many clusters, times the largest loss of .3."""
+    levels = [str(cluster) for cluster, size in enumerate(sizes) for _ in range(size)]
+    mean = cluster_mean([1.0] * len(levels), {"pretraining": levels})
+    probability = stats.beta.ppf(0.975, 1, effective_number(levels))
+    assert mean_tis_interval(mean, 0.95, worst=0.7) == pytest.approx((1 - probability * 0.3, 1))
+    assert mean_tis_interval(mean, 0.95) == pytest.approx((1 - probability, 1))
+    assert mean_tis_interval(mean, 0.95, lowest=-inf) is None
+    assert mean_tis_interval(mean, 0.95, lowest=-inf, worst=-0.2) == pytest.approx((1 - probability * 1.2, 1))
+
+
+def test_differences_that_are_all_0_decide_nothing() -> None:
+    mean = cluster_mean([0.0] * 6, {"pretraining": NAMES})
+    assert mean.is_nil and not cluster_mean(SIX, {"pretraining": NAMES}).is_nil
+    assert (mean.outcome(0.95, 0.01), mean.p_value, mean.detectable(0.95)) == ("undecided", 1.0, None)
 
 
 def test_the_interval_of_a_mean_tis_above_1_holds_it() -> None:

@@ -230,6 +230,25 @@ def test_a_mean_tis_covers_with_skewed_losses(count: int, shape: float) -> None:
     assert share >= LEAST
 
 
+@pytest.mark.parametrize(("count", "probability", "loss"), [(6, 0.11, 0.1), (6, 0.25, 0.08), (9, 0.15, 0.1), (12, 0.05, 0.3)])
+def test_rare_losses_are_neither_missed_nor_called_equivalent(count: int, probability: float, loss: float) -> None:
+    """A pretraining loses .08 to .3 or nothing; often no loss is seen, though the mean difference is above the margin."""
+    rng, names = np.random.default_rng(count), {"pretraining": [str(i) for i in range(count)]}
+    equivalent = 0
+
+    def covers() -> bool:
+        nonlocal equivalent
+        losses = np.where(rng.random(count) < probability, loss, 0.0)
+        equivalent += cluster_mean((-losses).tolist(), names).outcome(0.95, 0.01) == "equivalent"
+        low, high = mean_tis_interval(cluster_mean((1 - losses).tolist(), names), 0.95, worst=1 - loss) or (0, 0)
+        return low <= 1 - probability * loss <= high
+
+    share = share_of(2000, covers)
+    report(f"mean TIS, {count} pretrainings, a loss of {loss} with a probability of {probability}", share, 2000)
+    assert share >= LEAST
+    assert equivalent / 2000 <= 0.05
+
+
 def test_equivalence_is_rarely_said_at_the_margin() -> None:
     rng, margin = np.random.default_rng(0), 0.01
 

@@ -50,6 +50,11 @@ def test_means_over_some_configurations_and_of_other_numbers_say_so(paperlike: A
     )
 
 
+def test_the_same_in_every_configuration_is_not_called_equivalent(paperlike: Analysis) -> None:
+    once, *_ = trials_text.sentences(known(paperlike, ClusterMean(0.0, 0.0, 5, 6, ("pretraining",))))
+    assert once.endswith("judged on the other seeds; the last checkpoint brings the same in every configuration.")
+
+
 def test_without_an_interval_it_is_undecided(small: Analysis) -> None:
     once, _, lacking = trials_text.sentences(known(small, ClusterMean(0.02, None, 0, 2, ())))
     assert once.endswith("the difference in TIS is +0.020: undecided.")

@@ -111,8 +111,15 @@ def test_what_is_clear_only_before_the_correction_is_said_to_be(p_holm: float, c
 
 
 def test_the_same_choices_everywhere_are_said_to_be_the_same(small: Analysis):
-    one = replace(analysis(contrast(0.0, (0.0, 0.0), "equivalent", 1.0)), judged=small.judged)
+    same = replace(contrast(0.0, (0.0, 0.0), "undecided", 1.0), interval=None)
+    one = replace(analysis(same, contrast(0.2, (0.1, 0.3), "better", second="none")), judged=small.judged)
     assert verdict_text.verdict(one).endswith("Both bring the same in every configuration.")
+    assert verdict_text.particulars(one)[0] == (
+        "Choosing by robustness (offline) is better than no pretraining; it brings the same in every configuration as the last "
+        "checkpoint."
+    )
+    assert not any("told from chance" in text for text in verdict_text.weaknesses(one))
+    assert [row["outcome"] for row in tables.contrast_table(one)] == ["undecided: the same in all", "better"]
 
 
 def test_without_the_last_checkpoint_nothing_is_compared(small: Analysis):

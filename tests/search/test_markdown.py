@@ -134,3 +134,16 @@ def test_intervals_are_over_clusters_and_those_of_a_tis_at_most_1(family: Callab
 )  # fmt: skip
 def test_every_case_has_its_words(make: Callable[[Callable[..., Family]], str], expected: str, family: Callable[..., Family]):
     assert expected in make(family)
+
+
+def test_a_search_that_changes_nothing_is_not_called_equivalent(family: Callable[..., Family]):
+    same = replace(totals(error=0.01), gain=ClusterMean(0.0, 0.0, 5, 6, ("pretraining",)))
+    text = write_up([Searched(name, (family(),), same) for name in ("robustness", "logme")], DEFAULT, (), 0.95, 0.01)
+    assert "the search does as well as the default setting in every configuration." in text
+    assert text.count("the same in all") == 2 and "equivalent" not in text
+
+
+def test_without_losses_the_held_out_interval_reaches_as_far_as_the_worst_checkpoint(family: Callable[..., Family]):
+    """The cases' worst TIS is .25; six pretrainings may hide losses with a probability of .459."""
+    best = replace(totals(held=1.0), mean_held_out=ClusterMean(1.0, 0.0, 5, 6, ("pretraining",)))
+    assert f"interval {1 - 0.75 * (1 - 0.025 ** (1 / 6)):.3f} to 1.000" in said(family(), means=best)

@@ -206,14 +206,14 @@ class Contrast:
         pools: number of pools.
         clusters: number of pretrainings or targets that the interval counts; without one, that there are.
         difference: mean of TIS(first) - TIS(second).
-        interval: interval of the mean, over clusters; None with too few.
+        interval: interval of the mean, over clusters; None with too few, and where all differences are 0.
         p_value: two-sided p-value of the same t statistic; None with too few clusters.
         p_holm: `p_value`, corrected for all contrasts of the report (Holm).
         wins: number of pools where the first is better.
         losses: number of pools where it is worse; the rest are ties.
         outcome: what the difference shows (`ClusterMean.outcome`).
         detectable: smallest difference that would be called better or worse in four of five such studies; None with too few
-            clusters, which cannot decide anything.
+            clusters, and where the differences do not vary, which cannot decide anything.
     """
 
     first: Selector
@@ -228,6 +228,11 @@ class Contrast:
     losses: int
     outcome: Outcome
     detectable: float | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both selectors have the same TIS in every pool."""
+        return not self.wins and not self.losses
 
 
 @dataclass(frozen=True)

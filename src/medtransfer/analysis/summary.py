@@ -84,10 +84,11 @@ def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) 
     cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), shared_cost(pools, selector)
     fixed, fixed_shared = at_cost(pools, cost), at_cost(pools, shared)
     lowest = lowest_tis(judged.pool.metric for judged in pools)
+    worst = min(min(judged.pool.means.values()) / max(judged.pool.means.values()) for judged in pools)
     highest = highest_tis((judged.pool for judged in pools), selector)
     return Summary(
         selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
-        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence, lowest, highest),
+        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence, lowest, highest, worst),
         min_tis=min(verdict.tis for verdict in verdicts),
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(fixed) / len(fixed) if fixed else None,
@@ -118,7 +119,8 @@ def _contrasts(pools: Sequence[Judged], sampling: Sampling) -> list[Contrast]:
     corrected = iter(holm([mean.p_value for *_, mean in compared if mean.p_value is not None]))
     return [
         Contrast(
-            first, second, len(gaps), mean.clusters, mean.value, mean.interval(sampling.confidence), mean.p_value,
+            first, second, len(gaps), mean.clusters, mean.value,
+            None if mean.is_nil else mean.interval(sampling.confidence), mean.p_value,
             None if mean.p_value is None else next(corrected), sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps),
             mean.outcome(sampling.confidence, sampling.margin), mean.detectable(sampling.confidence),
         )

@@ -7,6 +7,7 @@ counts are clusters: the pretrainings or the targets, whichever are numerous eno
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,11 @@ class ClusterMean:
     clusters: int
     factors: tuple[str, ...]
 
+    @property
+    def is_nil(self) -> bool:
+        """Whether value and error are 0: differences that are all 0 do not show how large others can be."""
+        return self.error is not None and self.error <= TIE and abs(self.value) <= TIE
+
     def interval(self, confidence: float) -> Interval | None:
         """Return Student's interval; None without an error."""
         if self.error is None:
@@ -53,7 +59,7 @@ class ClusterMean:
         if self.error is None:
             return None
         if self.error <= TIE:
-            return 1.0 if abs(self.value) <= TIE else 0.0
+            return 1.0 if self.is_nil else 0.0
         return float(2 * special.stdtr(self.degrees, -abs(self.value) / self.error))
 
     def outcome(self, confidence: float, margin: float) -> Outcome:
@@ -61,18 +67,21 @@ class ClusterMean:
 
         It is `better` or `worse` where the interval lies on one side of 0, `equivalent` where two one-sided tests at level
         1 - confidence put it within the margin, and `undecided` otherwise. A difference that is clear and yet within the
-        margin is called better or worse.
+        margin is called better or worse. Differences that are all 0 decide nothing: rare ones may not have been seen.
         """
         interval, inner = self.interval(confidence), self.interval(2 * confidence - 1)
-        if interval is None or inner is None:
+        if interval is None or inner is None or self.is_nil:
             return "undecided"
         if interval[0] > TIE or interval[1] < -TIE:
             return "better" if interval[0] > TIE else "worse"
         return "equivalent" if -margin < inner[0] and inner[1] < margin else "undecided"
 
     def detectable(self, confidence: float) -> float | None:
-        """Return the smallest difference that such a study would call better or worse with a probability of POWER."""
-        if self.error is None:
+        """Return the smallest difference that such a study would call better or worse with a probability of POWER.
+
+        None without an error, and where the values do not vary.
+        """
+        if self.error is None or self.error <= TIE:
             return None
         return float(sum(special.stdtrit(self.degrees, [(1 + confidence) / 2, POWER]))) * self.error
 
@@ -171,28 +180,36 @@ def _variance(residuals: NDArray[np.float64], levels: Sequence[object]) -> float
 
 
 def mean_tis_interval(
-    mean: ClusterMean, confidence: float, lowest: float = 0.0, highest: float = 1.0
+    mean: ClusterMean, confidence: float, lowest: float = 0.0, highest: float = 1.0, worst: float | None = None
 ) -> Interval | None:  # fmt: skip
-    """Return the interval of a mean TIS; None with too few clusters.
+    """Return the interval of a mean TIS; None with too few clusters, or without losses if there is no lowest TIS.
 
     Args:
         mean: the mean.
         confidence: coverage of the interval.
         lowest: lowest possible TIS (`tasks.contract.lowest_tis`).
         highest: highest possible TIS; infinite for a choice that is judged on other seeds than it is made on, by another metric.
+        worst: lowest TIS that any choice could have had in these pools; None for `lowest`.
 
     What a choice loses, 1 - TIS, is mostly small and rarely large, and with few clusters a large loss may not have been seen.
-    So the lower limit is at least as far away as that of exponentially distributed losses.
+    So the lower limit is at least as far away as that of exponentially distributed losses. Where no loss was seen at all, it is
+    as far away as if losses were as large as can be, 1 - `worst`, and as probable as they may be without being seen in as many
+    clusters.
 
-    Source: Epstein and Sobel, Life testing, Journal of the American Statistical Association 48, 1953.
+    Source: Epstein and Sobel, Life testing, Journal of the American Statistical Association 48, 1953; without losses Clopper
+        and Pearson, Biometrika 26, 1934.
     """
     from scipy import stats  # takes a second to load
 
-    interval = mean.interval(confidence)
+    interval, tail = mean.interval(confidence), (1 - confidence) / 2
     if interval is None:
         return None
+    if interval[0] >= 1 - TIE and interval[1] - interval[0] <= TIE:
+        probability = 1 - tail ** (1 / (mean.degrees + 1))
+        low = 1 - probability * (1 - (lowest if worst is None else worst))
+        return (low, min(highest, interval[1])) if isfinite(low) else None
     count = 2 * mean.clusters
-    largest = count * (1 - mean.value) / float(stats.chi2.ppf((1 - confidence) / 2, count))
+    largest = count * (1 - mean.value) / float(stats.chi2.ppf(tail, count))
     return max(lowest, min(interval[0], 1 - largest)), min(highest, interval[1])
 
 

@@ -37,7 +37,9 @@ def definitions(analysis: Analysis) -> dict[str, str]:
                     "checkpoint’s), of a robustness over groups of images such as patients (Student’s t; where "
                     "groups are of very unequal sizes it covers less, about nine tenths at 95 %), of means and differences "
                     f"over pretrainings, or targets, where there are at least {LEAST_CLUSTERS}: nothing is said about targets "
-                    "that are too few to be counted. A dash: too few.",
+                    "that are too few to be counted. A dash: too few, or no difference anywhere. Where no choice lost "
+                    "anything, the mean TIS is said to be at least what losses that could stay unseen would leave, if they were as "
+                    "large as that of the worst checkpoint.",
         "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided t tests, corrected for their "
                         f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise "
@@ -56,7 +58,8 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
         "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "
-                     f"equivalent where two one-sided tests put it within ±{analysis.sampling.margin:g}; undecided otherwise.",
+                     f"equivalent where two one-sided tests put it within ±{analysis.sampling.margin:g}; undecided otherwise, "
+                     "also where both brought the same in every configuration, since rare differences may not have been seen.",
         "p, p Holm": "two-sided t test over pretrainings or targets, and the same corrected for the number of comparisons.",
         "Correlations": f"of robustness with mean {metric} over the checkpoints: Spearman, Kendall, and Kendall with more weight "
                         "on the best checkpoints; 1 is the same order, −1 the reverse.",

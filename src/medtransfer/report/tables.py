@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
@@ -103,11 +103,17 @@ def contrast_table(analysis: Analysis) -> list[Row]:
             "choice": c.first.label, "against": c.second.label, "difference": signed(c.difference),
             "interval": f"{signed(c.interval[0])} to {signed(c.interval[1])}" if c.interval else "–",
             "p": probability(c.p_value), "p Holm": probability(c.p_holm),
-            "outcome": c.outcome if c.interval else "undecided: too few", "detectable": c.detectable,
+            "outcome": _outcome(c), "detectable": c.detectable,
             "won, tied, lost": f"{c.wins}, {c.pools - c.wins - c.losses}, {c.losses}",
         }
         for c in analysis.contrasts
     ]  # fmt: skip
+
+
+def _outcome(contrast: Contrast) -> str:
+    if contrast.p_value is None:
+        return "undecided: too few"
+    return "undecided: the same in all" if contrast.is_same else contrast.outcome
 
 
 def tis_table(analysis: Analysis) -> list[Row]:

@@ -33,6 +33,8 @@ def _once(summary: Summary, analysis: Analysis) -> str:
     against = analysis.evidence.trials.get(FIRST.name)
     if against is None:
         return f"{text}."
+    if against.is_nil:
+        return f"{text}; {FULL.phrase} brings the same in every configuration."
     outcome = against.outcome(analysis.confidence, analysis.sampling.margin)
     return f"{text}; against {FULL.phrase} the difference in TIS is {with_interval(against, analysis.confidence)}: {outcome}."
 

@@ -14,7 +14,7 @@ SUBJECT = SELECTORS["offline"]  # the selector that the verdict is about
 MOST_NAMED = 4  # targets
 WORDS = {
     "better": "is better than", "worse": "is worse than", "equivalent": "is equivalent to",
-    "undecided": "is neither shown better nor worse than",
+    "undecided": "is neither shown better nor worse than", "same": "brings the same in every configuration as",
 }  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def _over_several(analysis: Analysis, subject: Summary) -> list[str]:
     if contrast is None:
         return [f"{kept}."]
     kept += f"; always taking {FULL.phrase} keeps {percent(subject.mean_tis - contrast.difference)}."
-    if not contrast.wins and not contrast.losses:
+    if contrast.is_same:
         return [kept, "Both bring the same in every configuration."]
     return [kept, _judgement(contrast, analysis)]
 
@@ -166,9 +166,10 @@ def _spent(analysis: Analysis) -> str:
 def _compared(analysis: Analysis, first: str) -> str:
     groups: dict[str, list[str]] = {}
     for contrast in analysis.contrasts:
-        if contrast.first.name == first and contrast.interval is not None:
-            groups.setdefault(contrast.outcome, []).append(_opponent(contrast, analysis.confidence))
-    parts = [f"{WORDS[outcome]} {_listed(groups[outcome])}" for outcome in WORDS if outcome in groups]
+        if contrast.first.name == first and contrast.p_value is not None:
+            word = "same" if contrast.is_same else contrast.outcome
+            groups.setdefault(word, []).append(_opponent(contrast, analysis.confidence))
+    parts = [f"{phrase} {_listed(groups[word])}" for word, phrase in WORDS.items() if word in groups]
     return f"Choosing by {SELECTORS[first].phrase} {'; it '.join(parts)}." if parts else ""
 
 
@@ -217,7 +218,7 @@ def weaknesses(analysis: Analysis) -> list[str]:
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:
         texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
-    undecided = [contrast for contrast in analysis.contrasts if contrast.interval is None]
+    undecided = [contrast for contrast in analysis.contrasts if contrast.p_value is None]
     if len(judged) > 1 and undecided:
         texts.append(f"{capitalised(too_few(max(undecided, key=lambda contrast: contrast.pools), analysis))}.")
     return [text for text in texts if text]
@@ -240,9 +241,10 @@ def cost(analysis: Analysis) -> str:
         contrast = analysis.contrast(selector.name, EQUAL_COST.name)
         if summary is None or summary.fixed_at_cost is None or contrast is None:
             continue
+        outcome = "the same in all" if contrast.is_same else contrast.outcome
         text = (
             f"{selector.phrase} spends {epochs(summary.mean_epochs)} epochs for a mean TIS of {summary.mean_tis:.3f}, where "
-            f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f} ({contrast.outcome})"
+            f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f} ({outcome})"
         )
         if summary.fixed_at_shared is not None and summary.shared_epochs > summary.mean_epochs:
             text += (

@@ -71,8 +71,12 @@ def _indicator_row(searched: Searched, confidence: float, margin: float) -> Row:
         "TIS in-sample": totals.in_sample.chosen[OBJECTIVE], "TIS held out": held_out.get(OBJECTIVE),
         f"{100 * confidence:g} % interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
         "TIS online, held out": held_out.get("first-drop"),
-        "against default robustness": f"{gain.value:+z.3f}, {gain.outcome(confidence, margin)}" if gain else None,
+        "against default robustness": _against_default(gain, confidence, margin) if gain else None,
     }  # fmt: skip
+
+
+def _against_default(gain: ClusterMean, confidence: float, margin: float) -> str:
+    return "the same in all" if gain.is_nil else f"{gain.value:+z.3f}, {gain.outcome(confidence, margin)}"
 
 
 def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSetting, confidence: float, margin: float) -> list[str]:
@@ -117,6 +121,8 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     gain, outcome = totals.gain.value, totals.gain.outcome(confidence, margin)
     changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
     evidence = f"{_interval(totals.gain, ClusterMean.interval, confidence)}: {outcome}"
+    if totals.gain.is_nil:
+        evidence = " in every configuration"
     text += f" On targets that it has not seen, the search {changes} the default setting{evidence}."
     if any(family.best.setting == default for family in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
@@ -125,7 +131,8 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
 
 def _tis_interval(families: Sequence[Family]) -> Callable[[ClusterMean, float], Interval | None]:
     lowest = lowest_tis(case.metric for family in families for case in family.table.cases)
-    return partial(mean_tis_interval, lowest=lowest)
+    worst = min(min(case.tis.values()) for family in families for case in family.table.cases)
+    return partial(mean_tis_interval, lowest=lowest, worst=worst)
 
 
 def _interval(mean: ClusterMean | None, compute: Callable[[ClusterMean, float], Interval | None], confidence: float) -> str:
