@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.metrics.comparison import ClusterMean, cluster_mean
 from medtransfer.search.evaluate import JUDGED, Case, Table, tabulate
-from medtransfer.search.held_out import Best, find_best, judge_family, total
+from medtransfer.search.held_out import Best, find_best, judge_family, total, with_overlap
 
 C1, C2, L1 = (RobustnessSetting(*values, "frozen") for values in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
 
@@ -111,3 +112,42 @@ def test_without_a_random_initialisation_there_is_no_such_baseline(make_case: Ca
     cases = [make_case("moon", {}), replace(made, tis=tis, scores=scores)]
     totals = total([judge_family("search", "", tabulate(cases, [C1]), L1, default_measured=False)])
     assert (totals.in_sample.none, totals.in_sample.full) == (None, 1.0)
+
+
+def test_held_out_values_count_what_their_choices_have_in_common(make_case: Callable[..., Case]):
+    """Seven pretrainings on three targets: the variance is multiplied by 1 + 3 / 2, but not where there is nothing to choose."""
+    cases = [
+        make_case(target, {("cosine", -1): (10, 10, 5, 1)[(i + len(target)) % 4], ("l2", -1): (5, 1)[i % 2]}, f"net{i}")
+        for i in range(7) for target in ("moon", "sun", "star")
+    ]  # fmt: skip
+    for settings, factor in (([C1, L1], 1 + 3 / 2), ([C1], 1)):
+        family = judge_family("search", "", tabulate(cases, settings), L1, default_measured=True)
+        held_out = [case for target in family.held_out for case in target.cases]
+        factors = {"pretraining": [weights for target in family.held_out for weights in target.weights]}
+        tis = [case.chosen["best"] for case in held_out]
+        alone = cluster_mean(tis, factors)
+        gain = cluster_mean([a - (case.default or 0) for a, case in zip(tis, held_out, strict=True)], factors)
+        found = total([family])
+        for mean, independent in ((found.mean_held_out, alone), (found.gain, gain)):
+            assert mean is not None and mean.error is not None and independent.error
+            assert (mean.value, mean.error**2) == pytest.approx((independent.value, factor * independent.error**2))
+    assert with_overlap(ClusterMean(0.5, None, 0, 2, ()), 2).error is None
+
+
+@pytest.mark.parametrize(("targets", "weights", "settings"), [(6, 1, 40), (10, 3, 5), (10, 3, 40)])
+def test_of_equal_settings_a_search_seldom_seems_better_or_worse(targets: int, weights: int, settings: int):
+    """Without the correction of their overlap it does in .13 to .17 of searches."""
+    rng, trials = np.random.default_rng(settings), 1000
+    factors = {
+        "pretraining": [str(i) for _ in range(targets) for i in range(weights)],
+        "target": [str(i) for i in range(targets) for _ in range(weights)],
+    }  # fmt: skip
+    said = 0
+    for _ in range(trials):
+        tis = 0.93 + 0.015 * rng.standard_normal((settings, targets, weights))
+        sums = tis.sum(axis=2)  # (S, T)
+        chosen = (sums.sum(axis=1, keepdims=True) - sums).argmax(axis=0)  # (T,)
+        gains = tis[chosen, range(targets)] - tis[0]  # (T, W)
+        gain = with_overlap(cluster_mean(gains.ravel().tolist(), factors), targets)
+        said += gain.outcome(0.95, 0.01) in {"better", "worse"}
+    assert said / trials <= 0.06

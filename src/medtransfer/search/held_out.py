@@ -1,7 +1,8 @@
 """Best setting over all targets, judged in-sample, and without each target, judged on that held-out target."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences
@@ -100,7 +101,8 @@ class Totals:
         configurations: number of configurations.
         in_sample: TIS where the settings were chosen.
         held_out: TIS on targets that the settings were chosen without.
-        mean_held_out: mean of the latter at the chosen settings, with its error over pretrainings or targets.
+        mean_held_out: mean of the latter at the chosen settings, with its error over pretrainings or targets
+            (`with_overlap`).
         gain: likewise of its difference to the default setting; None if that is not scored.
     """
 
@@ -214,7 +216,27 @@ def total(families: Sequence[Family]) -> Totals:
     values, defaults = [case.chosen[OBJECTIVE] for case in held_out], [case.default for case in held_out]
     known = [default for default in defaults if default is not None]
     gain = cluster_mean(differences(values, known), factors) if len(known) == len(values) else None
-    return Totals(len(seen), average(seen), average(held_out), cluster_mean(values, factors), gain)
+    mean = cluster_mean(values, factors)
+    if any(family.best.trials > 1 for family in families):
+        folds = min(len(family.held_out) for family in families)
+        mean, gain = with_overlap(mean, folds), gain and with_overlap(gain, folds)
+    return Totals(len(seen), average(seen), average(held_out), mean, gain)
+
+
+def with_overlap(mean: ClusterMean, folds: int) -> ClusterMean:
+    """Return a mean over held-out targets with an error that counts what the choices without each target have in common.
+
+    Any two of these choices are made on the same targets but one, so the held-out values depend on each other, and the error of
+    independent values is too small. The variance is multiplied by 1 + folds / (folds - 1), for folds - 1 training targets to
+    one test target.
+
+    Args:
+        mean: over all held-out targets, as if they were independent.
+        folds: number of targets, each held out once; at least 2.
+
+    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52, 2003.
+    """
+    return mean if mean.error is None else replace(mean, error=mean.error * sqrt(1 + folds / (folds - 1)))
 
 
 def _mean(values: Sequence[float]) -> float:
