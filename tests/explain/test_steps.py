@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -26,6 +27,32 @@ def test_relations_need_both_changes_to_be_seen(make_case: Any) -> None:
     mean, error = 0.2005, 0.0005  # changes by seed .2 and .201: standard deviation .001 / sqrt(2), over sqrt(2)
     assert steps[0].outcome == pytest.approx(mean)
     assert steps[0].outcome_interval == pytest.approx((mean - stats.t.ppf(0.975, 1) * error, mean + stats.t.ppf(0.975, 1) * error))
+
+
+def test_changes_are_corrected_for_the_number_of_steps(make_case: Any) -> None:
+    """A change that SciPy's t test sees alone is not seen among thirteen steps."""
+    rng, epochs = np.random.default_rng(4), (0, 1, 5, 10)
+    noise = [make_case({e: tuple(0.5 + 0.1 * rng.standard_normal(3)) for e in epochs}, VALUES, f"net{i}") for i in range(4)]
+    large = make_case({0: (0.5, 0.5, 0.5), 1: (0.6, 0.61, 0.575)}, {(ROBUSTNESS, -2): {0: 0.5, 1: 0.6}})
+    p_value = stats.ttest_1samp([0.1, 0.11, 0.075], 0).pvalue
+    assert 0.01 < p_value < 0.05
+    (alone,) = list_steps([large], 0.95)
+    assert (alone.relation, alone.outcome_p) == ("agree", pytest.approx(p_value))
+    steps = [step for step in list_steps([large, *noise], 0.95) if step.level == -2]
+    assert (steps[0].relation, len(steps)) == ("undecided", 13)
+    assert steps[0].outcome_p == pytest.approx(13 * p_value)
+    assert steps[0].outcome_interval == alone.outcome_interval
+
+
+def test_of_unchanged_outcomes_a_study_seldom_sees_a_change(make_case: Any) -> None:
+    """Without the correction more than four studies of five would, of 36 steps."""
+    rng, trials, values = np.random.default_rng(0), 40, {(ROBUSTNESS, -2): {epoch: epoch / 10 for epoch in range(7)}}
+    seen = 0
+    for _ in range(trials):
+        dice = 0.7 + 0.01 * rng.standard_normal((6, 7, 4))
+        cases = [make_case(dict(enumerate(map(tuple, table))), values, f"net{i}") for i, table in enumerate(dice)]
+        seen += any(step.is_seen for step in list_steps(cases, 0.95))
+    assert seen / trials <= 0.15
 
 
 def test_one_seed_leaves_every_step_open_and_replayed_robustness_is_taken_as_it_is(make_case: Any) -> None:

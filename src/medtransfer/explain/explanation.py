@@ -136,7 +136,7 @@ def _directions(explanation: Explanation) -> list[str]:
     text = (
         f"From one checkpoint to the next, robustness (level {explanation.level}) and {metric} change in the same direction in "
         f"{same} of {len(steps)} steps; of unrelated changes about half would. In {len(seen) or 'none'} of them the change "
-        f"of {metric} can be told from chance over the seeds"
+        f"of {metric} can be told from chance over the seeds, after correction for their number (Holm)"
     )
     if not seen:
         return [f"{text}, so where the two really part cannot be said."]

@@ -31,8 +31,9 @@ READING = {
     ),
     "steps": (
         "Change from one checkpoint to the next, epoch 0 included. Agree, part: both changes can be distinguished from none, the "
-        "outcome’s over seeds (paired), that of robustness over groups of images (paired), or is taken as it is where there are "
-        "no distances; undecided otherwise. The intervals are each for itself: of many, some miss by chance."
+        "outcome’s over seeds (paired t test), that of robustness over groups of images (likewise), or is taken as it is where "
+        "there are no distances; both corrected for the number of steps of the level (Holm); undecided otherwise. The intervals "
+        "are each for itself: of many, some miss by chance."
     ),
     "pictures": (
         "Epochs are equally spaced, not to scale. The band is one standard deviation over seeds. Variance has a logarithmic axis. "

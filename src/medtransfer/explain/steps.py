@@ -1,7 +1,7 @@
 """Steps between neighbouring checkpoints: where robustness and the outcome move in the same direction, and where not."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -11,6 +11,7 @@ from scipy import stats
 from medtransfer.analysis.model import Interval
 from medtransfer.explain.cases import Case
 from medtransfer.explain.quantities import ROBUSTNESS
+from medtransfer.metrics.comparison import holm
 from medtransfer.metrics.uncertainty import mean_interval
 from medtransfer.progress import track
 
@@ -30,6 +31,10 @@ class Step:
         outcome_interval: Student's interval of it, over these seeds; None of a single seed.
         robustness: change of robustness.
         robustness_interval: interval of it, over groups of images; None without per-image distances.
+        outcome_p: p-value that the outcome does not change, by the t test of the interval; None of a single seed. `list_steps`
+            corrects it for the number of steps of the level (Holm).
+        robustness_p: likewise of robustness; None without per-image distances.
+        alpha: p-value below which a change is seen.
     """
 
     configuration: str
@@ -40,6 +45,9 @@ class Step:
     outcome_interval: Interval | None
     robustness: float
     robustness_interval: Interval | None
+    outcome_p: float | None
+    robustness_p: float | None
+    alpha: float
 
     @property
     def same_direction(self) -> bool:
@@ -48,8 +56,8 @@ class Step:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the interval of the outcome's change lies on one side of zero."""
-        return _direction(self.outcome_interval) != 0
+        """Whether the outcome's change can be told from chance, corrected for the number of steps."""
+        return self.outcome_p is not None and self.outcome_p < self.alpha
 
     @property
     def relation(self) -> Relation:
@@ -57,17 +65,10 @@ class Step:
 
         Where robustness has no interval, as in replayed results, its change counts as seen.
         """
-        outcome = _direction(self.outcome_interval)
-        robustness = _direction(self.robustness_interval) if self.robustness_interval else int(np.sign(self.robustness))
-        if not outcome or not robustness:
+        robustness_seen = self.robustness != 0 if self.robustness_p is None else self.robustness_p < self.alpha
+        if not self.is_seen or not robustness_seen:
             return "undecided"
-        return "agree" if outcome == robustness else "part"
-
-
-def _direction(interval: Interval | None) -> int:
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return 0
-    return 1 if interval[0] > 0 else -1
+        return "agree" if self.same_direction else "part"
 
 
 def list_steps(cases: Sequence[Case], confidence: float) -> list[Step]:
@@ -75,10 +76,26 @@ def list_steps(cases: Sequence[Case], confidence: float) -> list[Step]:
 
     Args:
         cases: the configurations.
-        confidence: coverage of the intervals.
+        confidence: coverage of each interval, and of all changes of a level that are said to be seen, together.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
     """
     tracked = track(cases, "explain: steps", len(cases), "configurations")
-    return [step for case in tracked for level in case.levels for step in _steps(case, level, confidence)]
+    steps = [step for case in tracked for level in case.levels for step in _steps(case, level, confidence)]
+    outcome: dict[int, Iterator[float]] = {}
+    robustness: dict[int, Iterator[float]] = {}
+    for level in {step.level for step in steps}:
+        same = [step for step in steps if step.level == level]
+        outcome[level] = iter(holm([step.outcome_p for step in same if step.outcome_p is not None]))
+        robustness[level] = iter(holm([step.robustness_p for step in same if step.robustness_p is not None]))
+    return [
+        replace(
+            step,
+            outcome_p=None if step.outcome_p is None else next(outcome[step.level]),
+            robustness_p=None if step.robustness_p is None else next(robustness[step.level]),
+        )
+        for step in steps
+    ]
 
 
 def _steps(case: Case, level: int, confidence: float) -> Iterator[Step]:
@@ -87,14 +104,24 @@ def _steps(case: Case, level: int, confidence: float) -> Iterator[Step]:
     for start, end in pairwise(epochs):
         gains = _gains(case, start, end)
         rise = case.rises.get(level, {}).get(end)
-        bounds = None
+        bounds, robustness_p = None, None
         if rise is not None and np.isfinite(rise.error):
             half = float(stats.t.ppf((1 + confidence) / 2, rise.groups - 1)) * rise.error
             bounds = (rise.value - half, rise.value + half)
+            robustness_p = _p_value(rise.value, rise.error, rise.groups - 1)
         yield Step(
             case.pool.name, level, start, end, float(np.mean(gains)), mean_interval(gains, confidence) if len(gains) > 1 else None,
             robustness[end] - robustness[start], bounds,
+            _p_value(float(np.mean(gains)), float(stats.sem(gains)), len(gains) - 1) if len(gains) > 1 else None, robustness_p,
+            round(1 - confidence, 12),
         )  # fmt: skip
+
+
+def _p_value(value: float, error: float, degrees: int) -> float:
+    """Return the two-sided p-value of a t test that a value is 0."""
+    if error == 0:
+        return 0.0 if value else 1.0
+    return float(2 * stats.t.sf(abs(value) / error, degrees))
 
 
 def _gains(case: Case, start: int, end: int) -> list[float]:
