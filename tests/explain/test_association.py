@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from medtransfer.explain import page
-from medtransfer.explain.association import associate, interval_of
+from medtransfer.explain.association import associate
 from medtransfer.explain.cases import Cases
 from medtransfer.explain.explanation import Explanation, verdict
 from medtransfer.explain.quantities import CKA, QUANTITIES, ROBUSTNESS
-from medtransfer.metrics.comparison import ClusterMean
+from medtransfer.metrics.comparison import ClusterMean, correlation_interval
 
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 SMALL = EPOCHS[:6]
@@ -141,7 +141,10 @@ def test_too_few_partial_correlations_are_not_tested_though_there_are_enough_pre
     text = verdict(explanation)
     assert "not tested against chance: it takes 6 pretrainings or targets" in text
     assert "nothing is left in 3 of 6 configurations, in which one side has exactly the order of the epochs." in text
-    assert interval_of(ClusterMean(0.9, 0.2, 5, 6, ("pretraining",)), 0.95) == (pytest.approx(0.9 - 2.5706 * 0.2, abs=1e-4), 1.0)
+    assert correlation_interval(ClusterMean(0.9, 0.2, 5, 6, ("pretraining",)), 0.95) == (
+        pytest.approx(0.9 - 2.5706 * 0.2, abs=1e-4),
+        1.0,
+    )
 
 
 @pytest.mark.parametrize("epochs", [SMALL[:4], SMALL])

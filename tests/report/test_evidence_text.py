@@ -34,6 +34,11 @@ def analysis(evidence: Evidence) -> Analysis:
             "alone; robustness or the metric has exactly the epochs’ order or its reverse: nothing is left given the epoch.",
         ),
         (
+            Evidence(association=Association(FEW, FEW, ClusterMean(0.676, 0.324, 5, 6, ("pretraining",)), 6, 6)),
+            f"{WITHIN} of +0.40 with robustness and of +0.40 with the epoch "
+            "alone; the partial correlation with robustness, given the epoch, is +0.676 (−0.157 to +1.000).",
+        ),
+        (
             Evidence(permuted={"offline": 0.031, "online": 0.5}),
             "If the choices change places between configurations of the same encoder and mode, they do at least as well with a "
             "probability of 0.03 (robustness, offline) and 0.50 (robustness, online).",

@@ -13,7 +13,7 @@ from medtransfer.analysis.evidence import correlate_ranks
 from medtransfer.analysis.summary import mean_over_pools
 from medtransfer.explain.cases import ByEpoch, Case
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
-from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, holm
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, holm
 from medtransfer.progress import track
 
 Triple = tuple[float, float, float | None]
@@ -81,12 +81,6 @@ class Associations:
     def find(self, quantity: str, level: int) -> Association | None:
         """Return the association of a quantity at a level; None if there is none."""
         return next((row for row in self.rows if (row.quantity, row.level) == (quantity, level)), None)
-
-
-def interval_of(mean: ClusterMean | None, confidence: float) -> Interval | None:
-    """Return the interval of a mean correlation, cut to [-1, 1]; None with too few clusters."""
-    bounds = mean.interval(confidence) if mean else None
-    return (max(-1.0, bounds[0]), min(1.0, bounds[1])) if bounds else None
 
 
 def associate(cases: Sequence[Case]) -> Associations:

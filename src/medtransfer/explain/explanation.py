@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medtransfer.explain.association import Association, Associations, associate, interval_of
+from medtransfer.explain.association import Association, Associations, associate
 from medtransfer.explain.cases import Case, Cases
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.explain.steps import Step, list_steps
-from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, correlation_interval
 from medtransfer.metrics.transfer import Key, named
 from medtransfer.report.format import signed
 from medtransfer.report.verdict_text import counted
@@ -97,7 +97,7 @@ def _left(row: Association, confidence: float) -> str:
 
 
 def _with_interval(mean: ClusterMean, confidence: float) -> str:
-    bounds = interval_of(mean, confidence)
+    bounds = correlation_interval(mean, confidence)
     between = f" ({100 * confidence:g} % interval {signed(bounds[0], 2)} to {signed(bounds[1], 2)})" if bounds else ""
     return signed(mean.value, 2) + between
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from medtransfer.analysis.pool import fields_of
-from medtransfer.explain.association import Association, interval_of
+from medtransfer.explain.association import Association
 from medtransfer.explain.cases import Case
 from medtransfer.explain.explanation import Explanation
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.explain.steps import Step
-from medtransfer.metrics.comparison import ClusterMean
+from medtransfer.metrics.comparison import ClusterMean, correlation_interval
 from medtransfer.report.format import Interval, probability, signed
 
 Row = dict[str, Any]
@@ -59,7 +59,7 @@ def _association(quantity: str, outcome: ClusterMean, row: Association | None, c
 
 
 def _with_bounds(name: str, mean: ClusterMean | None, confidence: float) -> Row:
-    return {name: mean and mean.value, **_ends(name, interval_of(mean, confidence))}
+    return {name: mean and mean.value, **_ends(name, correlation_interval(mean, confidence) if mean else None)}
 
 
 def shown_associations(explanation: Explanation) -> list[Row]:
@@ -85,7 +85,7 @@ def _shown(label: str, outcome: ClusterMean, row: Association | None, metric: st
 def _mean(mean: ClusterMean | None, confidence: float) -> str:
     if mean is None:
         return "–"
-    interval = interval_of(mean, confidence)
+    interval = correlation_interval(mean, confidence)
     return signed(mean.value, 2) + ("" if interval is None else f" ({_between(interval)})")
 
 

@@ -213,6 +213,12 @@ def mean_tis_interval(
     return max(lowest, min(interval[0], 1 - largest)), min(highest, interval[1])
 
 
+def correlation_interval(mean: ClusterMean, confidence: float) -> Interval | None:
+    """Return Student's interval of a mean correlation, cut to [-1, 1]; None with too few clusters."""
+    bounds = mean.interval(confidence)
+    return (max(-1.0, bounds[0]), min(1.0, bounds[1])) if bounds else None
+
+
 def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """Return the differences of two selectors, pool by pool; those that are rounding of equal values are 0.
 

@@ -3,7 +3,7 @@
 import math
 
 from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, Patients, Power
-from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, correlation_interval
 from medtransfer.metrics.power import MOST_SEEDS
 from medtransfer.report import trials_text
 from medtransfer.report.format import percent, signed
@@ -34,7 +34,8 @@ def _association(association: Association, analysis: Analysis) -> str:
             f"{text}; robustness or the {analysis.metric_label} has exactly the epochs’ order or its reverse: nothing is left "
             "given the epoch."
         )
-    given = trials_text.with_interval(association.given_epoch, analysis.confidence)
+    bounds = correlation_interval(association.given_epoch, analysis.confidence)
+    given = trials_text.with_interval(association.given_epoch.value, bounds)
     text += f"; the partial correlation with robustness, given the epoch, is {given}"
     if association.given_in < association.configurations:
         text += f", in the {association.given_in} of {association.configurations} configurations that have one"

@@ -1,7 +1,7 @@
 """What choosing by fine-tuning candidates first would have brought, in sentences."""
 
 from medtransfer.analysis.model import Analysis, Summary
-from medtransfer.metrics.comparison import ClusterMean
+from medtransfer.metrics.comparison import Interval
 from medtransfer.report.format import epochs, percent, signed
 from medtransfer.selectors.selectors import FULL, SELECTORS
 
@@ -36,7 +36,8 @@ def _once(summary: Summary, analysis: Analysis) -> str:
     if against.is_nil:
         return f"{text}; {FULL.phrase} brings the same in every configuration."
     outcome = against.outcome(analysis.confidence, analysis.sampling.margin)
-    return f"{text}; against {FULL.phrase} the difference in TIS is {with_interval(against, analysis.confidence)}: {outcome}."
+    difference = with_interval(against.value, against.interval(analysis.confidence))
+    return f"{text}; against {FULL.phrase} the difference in TIS is {difference}: {outcome}."
 
 
 def _others(others: list[Summary], pools: int) -> str:
@@ -77,8 +78,7 @@ def _lacking(analysis: Analysis) -> list[str]:
     return [f"Not judged, since a choice needs one more seed than it is made on: {', '.join(names)}."]
 
 
-def with_interval(mean: ClusterMean, confidence: float) -> str:
-    """Format a mean difference with its interval, if it has one."""
-    bounds = mean.interval(confidence)
-    text = signed(mean.value)
+def with_interval(value: float, bounds: Interval | None) -> str:
+    """Format a difference or a correlation with its interval, if it has one."""
+    text = signed(value)
     return f"{text} ({signed(bounds[0])} to {signed(bounds[1])})" if bounds else text
