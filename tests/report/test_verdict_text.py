@@ -184,6 +184,28 @@ def test_plain_choices_of_one_configuration_promise_nothing_about_others(broken:
     assert text.endswith(f" %. {said}One configuration says nothing about others.")
 
 
+@pytest.mark.parametrize(
+    ("recipes", "seeds", "warned"),
+    [
+        (2, 3, "The 6 pretrainings are seeds of 2 recipes: what is said over pretrainings holds for other seeds of these recipes, "
+               "not for other recipes; 6 recipes are the least for that."),
+        (1, 6, "The 6 pretrainings are seeds of 1 recipe: what is said over pretrainings holds for other seeds of this recipe, "
+               "not for other recipes; 6 recipes are the least for that."),
+        (6, 2, ""), (2, 2, ""), (6, 1, ""),
+    ],
+)  # fmt: skip
+def test_seeds_of_few_recipes_say_nothing_about_other_recipes(make: Make, recipes: int, seeds: int, warned: str):
+    """Six recipes count as six pretrainings, and fewer than six seeds have no interval."""
+    found = make(recipes * seeds, 2, (0, 1, 5, 10))
+    names = [(f"recipe {i}", f"origin{i}-s{j}") for i in range(recipes) for j in range(seeds)]
+    pools = [
+        replace(one, pool=replace(one.pool, recipe=recipe, fields={**one.pool.fields, "origin": origin, "target": "moon"}))
+        for one, (recipe, origin) in zip(found.judged, names, strict=True)
+    ]  # fmt: skip
+    said = [text for text in verdict_text.weaknesses(replace(found, judged=tuple(pools))) if "recipe" in text]
+    assert said == ([warned] if warned else [])
+
+
 def test_nothing_judged_gives_the_reasons(broken: Analysis):
     nothing = replace(broken, judged=broken.judged[1:], summaries=(), contrasts=())
     assert verdict_text.verdict(nothing).startswith("There is no verdict, since none of the 2 configurations could be judged: ")

@@ -110,7 +110,7 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
         raise ValueError(f"expected the levels of {len(sample)} values, but got { ({k: len(v) for k, v in factors.items()}) }")
     counts = {name: len(set(levels)) for name, levels in factors.items()}
     effective = {name: effective_number(levels) for name, levels in factors.items()}
-    random = tuple(name for name, levels in factors.items() if _are_numerous(levels))
+    random = tuple(name for name, levels in factors.items() if are_numerous(levels))
     mean = float(sample.mean())
     if not random:
         return ClusterMean(mean, None, 0, max(counts.values(), default=0), ())
@@ -140,7 +140,7 @@ def share_interval(events: Sequence[bool], factors: Mapping[str, Sequence[str]],
     """
     from scipy import stats  # takes a second to load
 
-    numerous = [effective_number(levels) for levels in factors.values() if _are_numerous(levels)]
+    numerous = [effective_number(levels) for levels in factors.values() if are_numerous(levels)]
     trials = min(numerous, default=max(map(effective_number, factors.values())))
     share, tail = sum(events) / len(events), (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, share * trials, (1 - share) * trials + 1)) if share > 0 else 0.0
@@ -148,7 +148,8 @@ def share_interval(events: Sequence[bool], factors: Mapping[str, Sequence[str]],
     return low, high
 
 
-def _are_numerous(levels: Sequence[object]) -> bool:
+def are_numerous(levels: Sequence[object]) -> bool:
+    """Return whether the levels of a factor, one for each pool, are enough clusters for an error over them."""
     return len(set(levels)) >= LEAST_CLUSTERS and effective_number(levels) >= LEAST_EFFECTIVE
 
 

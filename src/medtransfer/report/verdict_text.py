@@ -4,7 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
-from medtransfer.metrics.comparison import LEAST_CLUSTERS
+from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.summary import factors_of
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, are_numerous
 from medtransfer.report import evidence_text
 from medtransfer.report.format import capitalised, epochs, number, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
@@ -221,7 +223,20 @@ def weaknesses(analysis: Analysis) -> list[str]:
     undecided = [contrast for contrast in analysis.contrasts if contrast.p_value is None]
     if len(judged) > 1 and undecided:
         texts.append(f"{capitalised(too_few(max(undecided, key=lambda contrast: contrast.pools), analysis))}.")
+    texts.append(_seeds_of_recipes([pool.pool for pool in judged]))
     return [text for text in texts if text]
+
+
+def _seeds_of_recipes(pools: Sequence[Pool]) -> str:
+    """Say where pretrainings that differ in their seed alone are counted each; empty where they are not."""
+    pretrainings, recipes = factors_of(pools)["pretraining"], {pool.recipe or pool.weights for pool in pools}
+    if len(set(pretrainings)) == len(recipes) or not are_numerous(pretrainings):
+        return ""
+    return (
+        f"The {len(set(pretrainings))} pretrainings are seeds of {counted(len(recipes), 'recipe')}: what is said over pretrainings "
+        f"holds for other seeds of {'this recipe' if len(recipes) == 1 else 'these recipes'}, not for other recipes; "
+        f"{LEAST_CLUSTERS} recipes are the least for that."
+    )
 
 
 def _single_seeds(judged: Sequence[Judged], metric: str) -> str:
