@@ -120,7 +120,9 @@ def test_without_losses_the_interval_of_a_mean_tis_ends_at_the_largest_loss_that
 
 def test_differences_that_are_all_0_decide_nothing() -> None:
     mean = cluster_mean([0.0] * 6, {"pretraining": NAMES})
-    assert mean.is_nil and not cluster_mean(SIX, {"pretraining": NAMES}).is_nil
+    assert mean.is_nil and mean.difference_interval(0.95) is None
+    other = cluster_mean(SIX, {"pretraining": NAMES})
+    assert not other.is_nil and other.difference_interval(0.95) == other.interval(0.95)
     assert (mean.outcome(0.95, 0.01), mean.p_value, mean.detectable(0.95)) == ("undecided", 1.0, None)
 
 

@@ -120,7 +120,7 @@ def _contrasts(pools: Sequence[Judged], sampling: Sampling) -> list[Contrast]:
     return [
         Contrast(
             first, second, len(gaps), mean.clusters, mean.value,
-            None if mean.is_nil else mean.interval(sampling.confidence), mean.p_value,
+            mean.difference_interval(sampling.confidence), mean.p_value,
             None if mean.p_value is None else next(corrected), sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps),
             mean.outcome(sampling.confidence, sampling.margin), mean.detectable(sampling.confidence),
         )

@@ -53,6 +53,10 @@ class ClusterMean:
         half = float(special.stdtrit(self.degrees, (1 + confidence) / 2)) * self.error
         return self.value - half, self.value + half
 
+    def difference_interval(self, confidence: float) -> Interval | None:
+        """Return Student's interval of a mean difference; None without an error, and where all differences are 0."""
+        return None if self.is_nil else self.interval(confidence)
+
     @property
     def p_value(self) -> float | None:
         """Two-sided p-value that the mean is 0; None without an error."""

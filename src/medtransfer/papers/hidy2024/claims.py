@@ -109,8 +109,8 @@ class Side:
         return [minuend[key] - subtrahend[key] for key in keys], factors
 
     def compare(self, mean: ClusterMean, threshold: float, interval: Interval | None = None) -> Evidence:
-        """Claim that a mean is above a threshold; open if its interval contains the threshold, or if there is none."""
-        interval = interval or mean.interval(self.sampling.confidence)
+        """Claim that a mean is above a threshold, 0 of a difference; open if its interval contains it, or if there is none."""
+        interval = interval or (mean.interval if threshold else mean.difference_interval)(self.sampling.confidence)
         if interval is None or interval[0] <= threshold <= interval[1]:
             return Evidence(mean.value, interval, OPEN)
         return Evidence(mean.value, interval, YES if mean.value > threshold else NO)

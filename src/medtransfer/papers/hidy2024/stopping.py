@@ -50,7 +50,7 @@ def rule_rows(results: Sequence[RuleResult], analysis: Analysis) -> list[Row]:
 
 
 def _account(cost: float, fixed: float | None, gain: ClusterMean, analysis: Analysis, suffix: str) -> Row:
-    interval = gain.interval(analysis.confidence)
+    interval = gain.difference_interval(analysis.confidence)
     row = {
         "epochs": cost, "fixed": fixed, "difference": gain.value, "difference_low": _low(interval),
         "difference_high": _high(interval), "outcome": _outcome(gain, analysis),
@@ -77,9 +77,10 @@ def table(results: Sequence[RuleResult], analysis: Analysis) -> list[Row]:
             "rule": result.summary.selector.name, "mean TIS": result.summary.mean_tis,
             "interval": between(result.summary.interval), "worst TIS": result.summary.min_tis,
             "epochs": result.summary.mean_epochs, "against fixed": result.gain.value,
-            "its interval": between(result.gain.interval(analysis.confidence)), "outcome": _outcome(result.gain, analysis),
+            "its interval": between(result.gain.difference_interval(analysis.confidence)),
+            "outcome": _outcome(result.gain, analysis),
             "epochs shared": result.summary.shared_epochs, "against fixed, shared": result.gain_shared.value,
-            "interval, shared": between(result.gain_shared.interval(analysis.confidence)),
+            "interval, shared": between(result.gain_shared.difference_interval(analysis.confidence)),
             "outcome, shared": _outcome(result.gain_shared, analysis),
         }
         for result in results
