@@ -21,6 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from medtransfer.data.volumes import acquisition_axis, read_geometry, turn_onto
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
 from medtransfer.predict import pixels
@@ -76,7 +77,57 @@ def test_a_voxel_of_a_series_is_where_the_standard_says(tmp_path: Path) -> None:
         )
         found = geometry.affine @ [column, row, index, 1]
         assert np.allclose(found[:3], place * [-1, -1, 1], atol=1e-5)  # to the right and anterior
-    assert geometry.spacing == pytest.approx((0.9, 0.7, 3.0))
+    assert geometry.spacing == pytest.approx((0.9, 0.7, 3.0)) and geometry.voxel_volume == pytest.approx(0.9 * 0.7 * 3)
+
+
+def write_tilted(folder: Path, volume: np.ndarray, shift: float = 2.0, **tags: object) -> list[Path]:
+    """Write axial slices (N, rows, columns) 4 mm apart, each `shift` mm to the back of the one below, as of a tilted gantry."""
+    return [
+        write_slice(folder / f"{9 - index}.dcm", pixels, index, ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[1, 1],
+                    ImagePositionPatient=[0, shift * index, 4 * index], **tags)
+        for index, pixels in enumerate(volume)
+    ]  # fmt: skip
+
+
+def test_the_slices_of_a_tilted_gantry_are_where_their_positions_say(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 4000, (5, 6, 7))
+    values, geometry = read_series(write_tilted(tmp_path / "s", volume))
+    assert np.array_equal(values[..., 0], 2 * volume.transpose(2, 1, 0) - 1024)
+    assert np.allclose(geometry.affine, [[-1, 0, 0, 0], [0, -1, -2, 0], [0, 0, 4, 0], [0, 0, 0, 1]], atol=1e-12)
+    assert geometry.spacing == pytest.approx((1, 1, np.sqrt(20))) and acquisition_axis(geometry.spacing) == 2
+    assert geometry.voxel_volume == pytest.approx(4)  # mm³: 1 x 1 by the 4 mm between two planes
+    assert geometry.pixel_spacing(2) == (1, 1) and geometry.pixel_spacing(1) == pytest.approx((np.sqrt(20), 1))
+    assert geometry.pixel_spacing(0) is None  # (y, z) is a parallelogram
+
+
+def test_a_mask_on_a_tilted_series_has_its_shear(tmp_path: Path) -> None:
+    image = read_series(write_tilted(tmp_path / "s", np.zeros((5, 6, 7))))[1]
+    labels = np.arange(210, dtype=np.uint8).reshape(7, 6, 5)
+    sheared = np.array([[-1.0, 0, 0, 0], [0, -1, -2, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+    flipped = sheared.copy()
+    flipped[:, 2], flipped[:3, 3] = -sheared[:, 2], 4 * sheared[:3, 2]  # from the last slice to the first
+    for affine, stored in ((sheared, labels), (flipped, labels[..., ::-1])):
+        nib.save(nib.Nifti1Image(stored, affine), tmp_path / "m.nii.gz")
+        turn = turn_onto(image, read_geometry(tmp_path / "m.nii.gz"))
+        assert np.array_equal(nib.orientations.apply_orientation(stored, turn), labels)
+    nib.save(nib.Nifti1Image(labels, np.diag([-1.0, -1, 4, 1])), tmp_path / "m.nii.gz")
+    with pytest.raises(InputError, match="a mask on the voxels of"):
+        turn_onto(image, read_geometry(tmp_path / "m.nii.gz"))
+    assert read_geometry(tmp_path / "m.nii.gz").voxel_volume == pytest.approx(4)
+
+
+def test_a_slice_beside_the_line_of_the_others_is_refused(tmp_path: Path) -> None:
+    paths = write_tilted(tmp_path / "s", np.zeros((5, 6, 7)))
+    data = pydicom.dcmread(paths[3])
+    for moved, fits in ((6.2, True), (6.3, False)):  # mm; a quarter of a pixel is tolerated
+        data.ImagePositionPatient = [0, moved, 12]
+        data.save_as(paths[3])
+        if fits:
+            assert read_series(paths)[0].shape == (7, 6, 5, 1)
+    with pytest.raises(
+        InputError, match=r"all slices on one line, but .*6\.dcm is 0\.3 mm beside the line from .*9\.dcm to .*5\.dcm"
+    ):
+        read_series(paths)
 
 
 def test_the_order_of_files_does_not_count(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from PIL import Image as Pillow
 from PIL import ImageSequence
 from tests.predict.conftest import OWN, PARAMS
-from tests.predict.test_images import write_series
+from tests.predict.test_images import write_series, write_tilted
 from tests.tiny_encoders import TINIEST
 
 import medtransfer
@@ -117,6 +117,18 @@ def test_a_mask_of_a_dicom_series_is_where_the_patient_is(
     assert np.array_equal(np.asarray(mask.dataobj).transpose(2, 1, 0), volume == 900)
     origin = mask.affine @ [0, 0, 0, 1]
     assert np.allclose(origin[:3], [30.0, -12.5, 80.0]) and nib.affines.voxel_sizes(mask.affine) == pytest.approx([0.9, 0.7, 3.0])
+
+
+def test_a_tilted_series_keeps_its_shear_and_the_volume_of_its_voxels(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    volume = boxed((5, 32, 32), (slice(1, 4), slice(4, 20), slice(3, 9)))
+    write_tilted(tmp_path / "scan/ct", volume)
+    predict([make_model(rule=VOLUME)], tmp_path / "scan")
+    affine = nib.load(tmp_path / "out/masks/ct.nii.gz").affine
+    assert np.allclose(affine, [[-1, 0, 0, 0], [0, -1, -2, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+    (row,) = rows(tmp_path / "out/classes.csv")
+    assert float(row["ml"]) == pytest.approx(3 * 16 * 6 * 4 / 1000)  # voxels of 1 x 1 x 4 mm between their planes
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.records import ImageRule, ModelInfo, Prediction
 
 FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabilities", "labels": "labels"}  # by kind of file
-REVISION = 3  # of what is written for the same image, models and options; files of an older one are written again
+REVISION = 4  # of what is written for the same image, models and options; files of an older one are written again
 
 
 @dataclass(frozen=True)

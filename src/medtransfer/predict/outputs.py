@@ -82,14 +82,14 @@ def draw_overlay(pixels: Pixels, labels: np.ndarray, classes: Sequence[str], tru
 
 def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row per class: its pixels, in mm² for one slice and in ml for a volume where the spacing is known."""
-    spacing = pixels.geometry.spacing if pixels.geometry else None
+    volume = pixels.geometry.voxel_volume if pixels.geometry else None
     area = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry and len(labels) == 1 else None
     counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
     return [
         {
             "class": name, "label": label, "pixels": int(counts[label]),
             "mm2": int(counts[label]) * area[0] * area[1] if area else None,
-            "ml": int(counts[label]) * float(np.prod(spacing)) / 1000 if spacing and len(labels) > 1 else None,
+            "ml": int(counts[label]) * volume / 1000 if volume and len(labels) > 1 else None,
         }
         for label, name in enumerate(classes, start=1)
     ]  # fmt: skip

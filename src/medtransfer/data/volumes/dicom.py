@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medtransfer.data.volumes.geometry import Geometry
+from medtransfer.data.volumes.geometry import SHIFT, Geometry
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line, require_file
 from medtransfer.wording import counted
@@ -108,13 +108,14 @@ def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
     for header, path in zip(headers, paths, strict=True):
         _check_single(header, path)
     _check_alike(headers, paths)
-    places = _places(headers, paths)
-    order = list(np.argsort(places))
-    step = _step([places[index] for index in order], [paths[index] for index in order])
+    spacing, order, step = _pixel_spacing(headers[0], paths[0]), [0], None
+    if len(paths) > 1:
+        normal, positions = _positions(headers, paths)
+        order = np.argsort(positions @ normal).tolist()
+        step = _step(positions[order], normal, min(spacing or (np.inf,)), [paths[index] for index in order])
     header, first = headers[order[0]], paths[order[0]]
     affine = _affine(header, first, step)
-    spacing = _pixel_spacing(header, first)
-    thickness = step or _number(header, "SliceThickness", first, 1.0)
+    thickness = _number(header, "SliceThickness", first, 1.0) if step is None else float(np.linalg.norm(step))
     width, height = int(header.Columns), int(header.Rows)
     geometry = Geometry(
         first if len(paths) == 1 else first.parent, (width, height, len(paths)), 1,
@@ -194,28 +195,30 @@ def _check_alike(headers: Sequence[Any], paths: Sequence[Path]) -> None:
                 )
 
 
-def _places(headers: Sequence[Any], paths: Sequence[Path]) -> list[float]:
-    """Return the position of each slice along the normal of the slices, mm."""
-    if len(headers) == 1:
-        return [0.0]
+def _positions(headers: Sequence[Any], paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normal of the slices (3,), and the position of each slice (N, 3), mm."""
     for header, path in zip(headers, paths, strict=True):
         if not all(_numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient")):
             raise InputError(
                 f"expected the position and orientation of every slice in its header, but {path} lacks them; name single files"
             )
     normal = np.cross(*np.reshape(_numbers(headers[0], "ImageOrientationPatient", paths[0]), (2, 3)))
-    return [float(normal @ _numbers(header, "ImagePositionPatient", path)) for header, path in zip(headers, paths, strict=True)]
+    return normal, np.array([_numbers(header, "ImagePositionPatient", path) for header, path in zip(headers, paths, strict=True)])
 
 
-def _step(places: Sequence[float], paths: Sequence[Path]) -> float | None:
-    """Return the distance of neighbouring slices, mm, or None for a single slice.
+def _step(positions: np.ndarray, normal: np.ndarray, pixel: float, paths: Sequence[Path]) -> np.ndarray:
+    """Return the vector from one slice to the next, mm; it is not along the normal where the gantry was tilted.
+
+    Args:
+        positions: (N, 3) of the slices in their order, mm.
+        normal: of the slices (3,).
+        pixel: shorter side of a pixel, mm.
+        paths: their files.
 
     Raises:
-        InputError: two slices are at one place, or the distances differ.
+        InputError: two slices are at one place, the distances differ, or the slices are not along one line.
     """
-    if len(places) == 1:
-        return None
-    steps = np.diff(places)
+    steps = np.diff(positions @ normal)
     if steps.min() <= UNEVEN * steps.max():
         index = int(steps.argmin())
         raise InputError(
@@ -228,7 +231,17 @@ def _step(places: Sequence[float], paths: Sequence[Path]) -> float | None:
             f"expected slices at equal distances, but they are from {steps.min():.4g} to {steps.max():.4g} mm, the largest between "
             f"{paths[index]} and {paths[index + 1]}; restore the missing slices"
         )
-    return float(steps.mean())
+    step: np.ndarray = (positions[-1] - positions[0]) / (len(positions) - 1)
+    beside = positions - positions[0] - np.arange(len(positions))[:, None] * step  # (N, 3)
+    beside -= np.outer(beside @ normal, normal)
+    shifts = np.linalg.norm(beside, axis=1)
+    if shifts.max() > SHIFT * pixel:
+        index = int(shifts.argmax())
+        raise InputError(
+            f"expected the positions of all slices on one line, but {paths[index]} is {shifts[index]:.4g} mm beside the line from "
+            f"{paths[0]} to {paths[-1]}; move the slices of another volume away, or resample the series to one grid"
+        )
+    return step
 
 
 def _pixel_spacing(header: Any, path: Path) -> tuple[float, float] | None:
@@ -239,10 +252,11 @@ def _pixel_spacing(header: Any, path: Path) -> tuple[float, float] | None:
     return None
 
 
-def _affine(header: Any, path: Path, step: float | None) -> np.ndarray | None:
+def _affine(header: Any, path: Path, step: np.ndarray | None) -> np.ndarray | None:
     """Return the affine from (column, row, slice) to the patient, mm to the right, anterior and superior.
 
-    Source: DICOM PS3.3, C.7.6.2.1.1, equation C.7.6.2.1-1.
+    Of a single slice, which has no step to the next one, the third axis is the normal. Source: DICOM PS3.3, C.7.6.2.1.1, equation
+    C.7.6.2.1-1, and of several slices nibabel's "DICOM affines": last minus first position, by the number of steps.
     """
     names = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
     spacing, position, orientation = (_numbers(header, name, path) for name in names)
@@ -252,7 +266,8 @@ def _affine(header: Any, path: Path, step: float | None) -> np.ndarray | None:
     affine = np.eye(4)
     affine[:3, 0] = along_columns * spacing[1]
     affine[:3, 1] = along_rows * spacing[0]
-    affine[:3, 2] = np.cross(along_columns, along_rows) * (step or _number(header, "SliceThickness", path, 1.0))
+    normal = np.cross(along_columns, along_rows)
+    affine[:3, 2] = normal * _number(header, "SliceThickness", path, 1.0) if step is None else step
     affine[:3, 3] = position
     return TO_RAS @ affine
 

@@ -11,7 +11,8 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from medtransfer.errors import InputError
 
-SHIFT = 0.25  # voxels by which a mask may miss its image; rounded headers miss by less
+SHIFT = 0.25  # voxels by which a mask may miss its image, or a slice its grid; rounded headers miss by less
+SKEW = 0.01  # cosine of two axes up to which they count as perpendicular; rounded headers have less
 THICKER = 1.1  # how many times the other spacings that between two slices is at least, if it says which axis they are along
 UNKNOWN = "unknown"  # axes of a volume whose header does not say where they point to
 Spacing = tuple[float, float, float]
@@ -49,11 +50,25 @@ class Geometry:
         return UNKNOWN if self.affine is None else "".join(nib.aff2axcodes(self.affine))  # type: ignore[attr-defined]
 
     def pixel_spacing(self, axis: int) -> tuple[float, float] | None:
-        """Return the height and the width of a pixel, mm, of slices that are cut along an axis; None if unknown."""
-        if self.spacing is None:
+        """Return the height and the width of a pixel, mm, of slices that are cut along an axis.
+
+        None if unknown, or if the pixels are no rectangles: of a sheared grid, as of a tilted gantry, cut across its slices.
+        """
+        first, second = (other for other in range(3) if other != axis)
+        if self.spacing is None or abs(self._directions[:, first] @ self._directions[:, second]) > SKEW:
             return None
-        width, height = (length for other, length in enumerate(self.spacing) if other != axis)
-        return height, width
+        return self.spacing[second], self.spacing[first]
+
+    @property
+    def voxel_volume(self) -> float | None:
+        """mm³ of a voxel, which of a sheared grid are less than the product of the spacings; None if unknown."""
+        return None if self.spacing is None else float(np.prod(self.spacing) * abs(np.linalg.det(self._directions)))
+
+    @property
+    def _directions(self) -> np.ndarray:
+        """Unit vectors along the axes, as columns (3, 3)."""
+        edges = np.eye(3) if self.affine is None else self.affine[:3, :3]
+        return edges / np.linalg.norm(edges, axis=0)
 
 
 def acquisition_axis(spacing: Sequence[float] | None) -> int:

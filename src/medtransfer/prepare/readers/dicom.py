@@ -7,10 +7,11 @@ Source: the user's own data. One raw example:
     masks/case07.dcm                              or segments, by their labels; positions decide where they are
 
 Slices are sorted by their position along the normal, and slope and intercept make the stored values Hounsfield units for CT, for
-which `scaling: [-160, 240]` is a window. Several series in one folder, several phases at one position and missing slices are
-refused. A DICOM segmentation (binary or a label map) is read with the extra `dicom-seg`; a segment whose label is the name of a
-class is of that class, and `labels: {Liver lesion: tumour}` maps others. Numbers of segments do not count, since programs number
-those that a case has. Options are those of the reader `nifti`; `images` is a pattern of folders.
+which `scaling: [-160, 240]` is a window. Of a tilted gantry the grid is sheared, and so must be the affine of a mask. Several
+series in one folder, several phases at one position and missing slices are refused. A DICOM segmentation (binary or a label map)
+is read with the extra `dicom-seg`; a segment whose label is the name of a class is of that class, and `labels: {Liver lesion:
+tumour}` maps others. Numbers of segments do not count, since programs number those that a case has. Options are those of the
+reader `nifti`; `images` is a pattern of folders.
 """
 
 from collections.abc import Mapping
