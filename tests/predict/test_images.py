@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from medtransfer.data.volumes import acquisition_axis, read_geometry, turn_onto
-from medtransfer.data.volumes.dicom import find_series, read_series
+from medtransfer.data.volumes.dicom import find_series, read_series, read_slice
 from medtransfer.errors import InputError
 from medtransfer.predict import pixels
 from medtransfer.predict.channel_files import list_cases
@@ -54,7 +54,7 @@ def write_slice(path: Path, pixels: np.ndarray, index: int = 0, series: str = "1
     for name, value in values.items():
         if value is not None:
             setattr(data, name, value)
-    data.PixelData = pixels.astype(np.uint16).tobytes()
+    data.PixelData = pixels.astype(np.int64).astype(np.uint16).tobytes()
     pydicom.dcmwrite(path, data)
     return path
 
@@ -140,8 +140,40 @@ def test_a_radiograph_has_the_spacing_of_its_detector_and_white_is_high(tmp_path
     tags = {"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3], "ImagePositionPatient": None, "ImageOrientationPatient": None,
             "PhotometricInterpretation": "MONOCHROME1", "RescaleSlope": None, "RescaleIntercept": None}  # fmt: skip
     values, geometry = read_series([write_slice(tmp_path / "x.dcm", pixels, **tags)])
-    assert np.array_equal(values[..., 0, 0].T, 11 - pixels)
+    assert np.array_equal(values[..., 0, 0].T, 2**16 - 1 - pixels)
     assert geometry.affine is None and geometry.spacing == pytest.approx((0.3, 0.2, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("stored", "inverted", "tags"),
+    [(lambda v: v, lambda v: 4095 - v, {"BitsStored": 12, "HighBit": 11}),
+     (lambda v: v, lambda v: 65535 - v, {}),
+     (lambda v: v - 2000, lambda v: -1 - (v - 2000), {"PixelRepresentation": 1})],
+    ids=["12 bits", "16 bits", "signed"],
+)  # fmt: skip
+def test_an_inverted_series_is_read_as_its_original(stored: Callable, inverted: Callable, tags: dict, tmp_path: Path) -> None:
+    """By the range of the bits stored, not by the maximum of each slice: slices of different maxima keep their differences."""
+    volume = np.random.default_rng(0).integers(0, 1000, (4, 6, 7)) * np.arange(1, 5)[:, None, None]
+    tags = {"Modality": "MR", "RescaleIntercept": -50, **tags}
+    read = read_series(write_series(tmp_path / "a", stored(volume), **tags))[0]
+    copy = write_series(tmp_path / "b", inverted(volume), PhotometricInterpretation="MONOCHROME1", **tags)
+    assert np.array_equal(read[..., 0], 2 * stored(volume).transpose(2, 1, 0) - 50)
+    assert np.array_equal(read_series(copy)[0], read)
+
+
+@pytest.mark.parametrize("tags", [{}, {"Modality": "OT", "RescaleType": "HU"}])
+def test_hounsfield_units_do_not_depend_on_how_they_are_shown(tags: dict, tmp_path: Path) -> None:
+    """PS3.3 C.7.6.3.1.2: MONOCHROME1 says which value is shown as white, after slope and intercept (C.11.1)."""
+    volume = np.random.default_rng(0).integers(0, 2000, (3, 6, 7))
+    paths = write_series(tmp_path / "s", volume, PhotometricInterpretation="MONOCHROME1", **tags)
+    assert np.array_equal(read_series(paths)[0][..., 0], 2 * volume.transpose(2, 1, 0) - 1024)
+
+
+def test_overlays_in_the_bits_above_the_values_are_not_inverted(tmp_path: Path) -> None:
+    pixels = np.array([[0, 4095], [4096, 5000]])
+    tags = {"Modality": "MR", "BitsStored": 12, "HighBit": 11, "RescaleSlope": None, "RescaleIntercept": None}
+    read = read_slice(write_slice(tmp_path / "x.dcm", pixels, PhotometricInterpretation="MONOCHROME1", **tags))
+    assert np.array_equal(read, 4095 - pixels % 4096)
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_bytes_of_dicom_files_are_kept(tmp_path: Path) -> None:
     write_dicom(tmp_path / "b.dcm", stored, intercept=0, photometric="MONOCHROME1")
     write_lines(tmp_path / "labels.csv", "image,label", "a.dcm,1", "b.dcm,0")
     one, other = (load(item).image[..., 0] for item in scan(tmp_path, (2, 2), {"column": "label"}).items)
-    assert np.array_equal(one, stored) and np.array_equal(other, 200 - stored)
+    assert np.array_equal(one, stored) and np.array_equal(other, 255 - stored)
 
 
 def test_deep_images_share_a_scale(root: Path) -> None:

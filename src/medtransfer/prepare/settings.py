@@ -8,6 +8,7 @@ from typing import Any
 from medtransfer.errors import InputError
 
 REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
+OF_READERS = {"dicom": 1}  # further revisions of what one reader alone makes
 ABSENT = "not set"
 
 
@@ -21,8 +22,8 @@ def settings_of(
         InputError: they hold other than plain values.
     """
     return _plain({
-        "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
-        "allow_duplicates": allow_duplicates, "options": options,
+        "revision": REVISION + OF_READERS.get(reader, 0), "reader": reader, "size": list(size), "subset": subset, "split": split,
+        "validation": validation, "allow_duplicates": allow_duplicates, "options": options,
     })  # fmt: skip
 
 

@@ -273,7 +273,11 @@ def _affine(header: Any, path: Path, step: np.ndarray | None) -> np.ndarray | No
 
 
 def _read_pixels(path: Path) -> np.ndarray:
-    """Read the values of a slice (rows, columns), with slope and intercept applied; white is high in any photometric form."""
+    """Read the values of a slice (rows, columns), with slope and intercept applied; white is high in any photometric form.
+
+    MONOCHROME1 only says that low values are shown white, so Hounsfield units stay as they are. Other stored values are inverted
+    within their range before the slope is applied: all slices alike, and as those of a MONOCHROME2 copy.
+    """
     import pydicom
 
     try:
@@ -284,9 +288,25 @@ def _read_pixels(path: Path) -> np.ndarray:
             f"expected pixels in {path}, but they cannot be read ({in_one_line(error)}); replace the file, or convert it to "
             "uncompressed DICOM"
         ) from None
+    if data.get("PhotometricInterpretation") == "MONOCHROME1" and not _is_hounsfield(data):
+        values = _invert(values, int(_number(data, "BitsStored", path, 0)))
     slope, intercept = _number(data, "RescaleSlope", path, 1.0), _number(data, "RescaleIntercept", path, 0.0)
     if (slope, intercept) != (1, 0):
         values = values * slope + intercept
-    if data.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() - values
     return values
+
+
+def _is_hounsfield(data: Any) -> bool:
+    """Return whether slope and intercept make Hounsfield units of the stored values; source: DICOM PS3.3, C.8.2.1.1.2."""
+    kind = data.get("RescaleType") or ("HU" if data.get("Modality") == "CT" else "")
+    return kind == "HU" and data.get("RescaleIntercept") is not None
+
+
+def _invert(values: np.ndarray, bits: int) -> np.ndarray:
+    """Return stored values from the other end of the range of their bits, of the same type if they are within it."""
+    if values.dtype.kind == "f":
+        return -values
+    if values.dtype.kind == "i":
+        return -1 - values
+    inverted = 2**bits - 1 - values.astype(np.int64)
+    return inverted if inverted.min() < 0 else inverted.astype(values.dtype)
