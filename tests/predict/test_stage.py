@@ -580,15 +580,27 @@ def test_labels_of_masks_that_name_no_background_take_0_for_it() -> None:
 @pytest.mark.parametrize(
     ("labels", "proposed"),
     [
-        (None, "{0: background, 1: necrosis, 2: oedema, 4: enhancing}"),
+        (None, "{0: background, 1: <class>, 2: <class>, 4: <class>}"),
+        ({1: "necrosis", 2: "oedema"}, "{0: background, 1: necrosis, 2: oedema, 4: enhancing}"),
         ({1: "necrosis", 2: "oedema", 3: "enhancing"}, "{0: background, 1: necrosis, 2: oedema, 3: enhancing, 4: ignore}"),
     ],
 )
-def test_proposed_labels_of_masks_give_an_unknown_value_a_class_that_no_value_has(labels: Any, proposed: str) -> None:
-    """As BraTS does with 4; what the user has defined stays."""
+def test_proposed_labels_of_masks_guess_a_class_only_if_a_single_one_is_left(labels: Any, proposed: str) -> None:
+    """As in BraTS with 4; what the user has defined stays. Without it nobody knows what 1 and 2 mean where 3 is missing."""
     rule = _mask_rule(load_params([PARAMS], {"predict.labels": labels}).predict, ["necrosis", "oedema", "enhancing"])
     with pytest.raises(InputError, match=f"got \\[4\\]; .* such as `--labels '{proposed}'`"):
         rule.number(RawMask(np.array([[0, 1], [2, 4]]), "labels", False), Path("case_seg.nii.gz"))
+
+
+def test_proposed_labels_of_masks_are_those_of_the_prepared_target() -> None:
+    rule = replace(_mask_rule(load_params([PARAMS], {}).predict, ["heart", "cavity"]), own={0: "background", 2: "heart", 5: "cavity"})
+    message = r"got \[5\]; .* such as `--labels '\{0: background, 2: heart, 5: cavity\}'`, as the model's target was prepared"
+    with pytest.raises(InputError, match=message):
+        rule.number(RawMask(np.array([[0, 2], [2, 5]]), "labels", False), Path("a.nii.gz"))
+    with pytest.raises(
+        InputError, match=r"`--labels '\{0: background, 5: <class>, 7: <class>\}'` \(each value heart, cavity, `back"
+    ):
+        rule.number(RawMask(np.array([[0, 7], [0, 5]]), "labels", False), Path("a.nii.gz"))
 
 
 def test_the_layout_of_slices_is_said_where_a_model_of_pictures_gets_a_volume(caplog: pytest.LogCaptureFixture) -> None:

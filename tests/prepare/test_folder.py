@@ -86,7 +86,7 @@ def test_a_table_names_the_classes(tmp_path: Path) -> None:
         (
             {"classes": ["x", "y"]},
             r"the option labels to map .* each of x, y, but it is not set; look at .*masks.a.png: .* 0, 76 .*"
-            r"`labels: \{0: background, 76: x\}`",
+            r"`labels: \{0: background, 76: <class>\}` \(each value x, y, `background` or `ignore`\)",
         ),
         ({"labels": {0: "background", 76: "other"}}, "one of background, foreground, ignore, but got"),
         ({"classes": []}, "the option classes"),

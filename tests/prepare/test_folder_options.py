@@ -210,6 +210,20 @@ def test_white_is_proposed_as_the_only_class(values: list[int], example: str) ->
     assert f"`labels: {example}`" in such_as(values, ["foreground"], {})
 
 
+@pytest.mark.parametrize(
+    ("values", "known", "example"),
+    [
+        ([0, 1, 2], {}, "{0: background, 1: heart, 2: cavity}"),
+        ([0, 2, 5], {}, "{0: background, 2: <class>, 5: <class>}"),
+        ([0, 5], {2: "cavity"}, "{0: background, 2: cavity, 5: heart}"),
+        ([0, 5, 7], {2: "cavity"}, "{0: background, 2: cavity, 5: <class>, 7: <class>}"),
+        ([0, 7], {2: "cavity", 5: "heart"}, "{0: background, 2: cavity, 5: heart, 7: ignore}"),
+    ],
+)
+def test_of_several_classes_none_is_guessed(values: list[int], known: dict[int, str], example: str) -> None:
+    assert f"`labels: {example}`" in such_as(values, ["heart", "cavity"], known)
+
+
 def test_indices_of_a_palette_are_called_so(tmp_path: Path) -> None:
     picture = Image.fromarray(LEFT // 255 * np.uint8(251)).convert("P")
     picture.putpalette([0, 0, 0] + [0] * 750 + [255, 0, 0])

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.images import Image
-from medtransfer.records import ModelInfo, PreparedTarget
+from medtransfer.predict.target import open_target
+from medtransfer.records import ModelInfo
 
 
 def find_seen(images: Sequence[Image], infos: Sequence[ModelInfo], prepared: Path) -> list[str]:
@@ -18,17 +18,14 @@ def find_seen(images: Sequence[Image], infos: Sequence[ModelInfo], prepared: Pat
         prepared: folder of all prepared targets; a target that is not there, or was prepared in another way, tells nothing.
     """
     targets = {(info.cell["target"], info.cell["data"]) for info in infos}
-    known = {sha256 for name, data in targets for sha256 in _trained_on(prepared / name, data)}
+    known = {sha256 for name, data in targets for sha256 in _trained_on(name, data, prepared)}
     return [image.name for image in images if known and any(file_sha256(file) in known for file in image.files)]
 
 
-def _trained_on(folder: Path, data: str) -> set[str]:
+def _trained_on(name: str, data: str, prepared: Path) -> set[str]:
     """Return the SHA-256 of the source files of a target's samples that are not for testing."""
-    try:
-        target = PreparedTarget.open(folder)
-        if target.info.fingerprint != data:
-            return set()
-        kept = target.index[target.index["split"] != "test"]
-    except InputError:
+    target = open_target(name, data, prepared)
+    if target is None:
         return set()
+    kept = target.index[target.index["split"] != "test"]
     return {target.info.sources[source] for source in kept["source"].unique() if source in target.info.sources}

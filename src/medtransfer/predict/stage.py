@@ -22,6 +22,7 @@ from medtransfer.predict.publish import STAGE, publish
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
 from medtransfer.predict.seen import find_seen
 from medtransfer.predict.tables import METRICS, write_tables
+from medtransfer.predict.target import with_own_labels
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.prepare.picture_notes import describe_coloured, describe_constant, describe_transparent
@@ -67,6 +68,8 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     if section.mask_suffix is None and not section.channels:
         refuse_masks(images, folder)
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
+    if masks and rule.assumed:
+        rule = with_own_labels(rule, infos[0], prepared)
     _warn_of_layout(images, [rule_of(info) for info in infos])
     if masks and (seen := find_seen(images, infos, prepared)):
         some = f"{len(seen)} of the {len(images)} images, such as {seen[0]}, are" if len(images) > 1 else f"the image {seen[0]} is"

@@ -17,6 +17,7 @@ from medtransfer.records import IGNORE
 NEAR = 32  # how far from 0 and 255 the values of a JPEG mask may be
 MIDDLE, WHITE = 128, 255
 MOST_SHOWN = 8  # values of a mask in a message, and in an example of `labels`
+PLACEHOLDER = "<class>"  # in an example of `labels`, for a class that cannot be known
 BINARY = ({0: 0, 1: 1}, {0: 0, 255: 1})
 
 log = logging.getLogger("medtransfer")
@@ -34,6 +35,7 @@ class MaskRule:
         classes: names of the non-background classes, for messages.
         from_command: whether `labels` is an option of the command line, not one of a reader, for messages.
         assumed: whether nobody has said what the values mean, so that a message may propose another table.
+        own: what values meant when the model's target was prepared, which a message proposes where it is assumed otherwise.
         notes: kinds of notes that were logged already.
     """
 
@@ -44,6 +46,7 @@ class MaskRule:
     classes: Sequence[str] = field(default=(), compare=False)
     from_command: bool = field(default=False, compare=False)
     assumed: bool = field(default=False, compare=False)
+    own: Mapping[int, str] = field(default_factory=dict, compare=False)
     notes: set[str] = field(default_factory=set, compare=False)
 
     def number(self, raw: RawMask, path: Path) -> np.ndarray:
@@ -114,11 +117,10 @@ class MaskRule:
 
     def _such_as(self, values: Sequence[int]) -> str:
         """Return an example of the option `labels` for a mask of these values, with what is defined already."""
+        if self.assumed and set(values) <= self.own.keys():
+            return f", such as `{show_labels(self.own, self.from_command)}`, as the model's target was prepared"
         names = {0: "background", IGNORE: "ignore"} | dict(enumerate(self.classes, start=1))
-        known = {
-            value: names.get(number, "ignore")
-            for value, number in (self.table or {}).items() if value in values or not self.assumed
-        }  # fmt: skip
+        known = {} if self.assumed else {value: names.get(number, "ignore") for value, number in (self.table or {}).items()}
         return such_as(values, self.classes, known | dict.fromkeys(self.ignored, "ignore"), self.from_command)
 
     def _note_lossy(self, values: Sequence[int], path: Path) -> None:
@@ -152,7 +154,8 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
 
     Args:
         values: raw values of a mask.
-        classes: names of the non-background classes, which unknown values take one after the other; further ones are ignored.
+        classes: names of the non-background classes. Of several ones none is guessed, unless every value is a class number, or
+            one value and one class are left; the only class takes the first unknown value, and further values are ignored.
         known: names of the values that have one.
         from_command: whether it is an option of the command line, not one of a reader.
     """
@@ -160,13 +163,20 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
         return ""
     names: dict[float, str] = {0: "background"}
     names.update(known.items())
-    free = iter([name for name in classes if name not in names.values()])
+    free = [name for name in classes if name not in names.values()]
     unknown = sorted({*values, *known} - names.keys(), key=lambda value: (len(classes) > 1 or value != WHITE, value))
-    names.update({value: next(free, "ignore") for value in unknown})
-    table = {value: names[value] for value in sorted({*values, *known})}
+    if not known and set(values) <= set(range(len(classes) + 1)):
+        names.update(enumerate(classes, start=1))
+    elif len(classes) == 1 or not free or (known and len(free) == len(unknown) == 1):
+        names.update(zip(unknown, [*free, *["ignore"] * len(unknown)], strict=False))
+    example = show_labels({value: names.get(value, PLACEHOLDER) for value in sorted({*values, *known})}, from_command)
+    return f", such as `{example}` (each value {', '.join(classes) if len(classes) > 1 else 'a class'}, `background` or `ignore`)"
+
+
+def show_labels(table: Mapping[int, str] | Mapping[float, str], from_command: bool = False) -> str:
+    """Return the option `labels` with a table, as it is written in a definition or in a command."""
     pairs = ", ".join(f"{value:g}: {name}" for value, name in table.items())
-    example = f"--labels {shlex.quote(f'{{{pairs}}}')}" if from_command else f"labels: {{{pairs}}}"
-    return f", such as `{example}` (each value a class, `background` or `ignore`)"
+    return f"--labels {shlex.quote(f'{{{pairs}}}')}" if from_command else f"labels: {{{pairs}}}"
 
 
 def read_rule(
