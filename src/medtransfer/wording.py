@@ -1,5 +1,6 @@
 """Words that depend on a number, or on what a name is like."""
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -33,3 +34,8 @@ def did_you_mean(name: str, known: Iterable[object], most: int = 3) -> str:
 
     close = get_close_matches(name, list(map(str, known)), most)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def composed(name: str) -> str:
+    """Return a name with composed letters (NFC): macOS decomposes ü into u and two dots, and archives keep that."""
+    return unicodedata.normalize("NFC", name)

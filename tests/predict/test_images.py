@@ -1,6 +1,7 @@
 """Lists of images, and DICOM series made by pydicom, whose voxels are where the standard says."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,23 @@ def test_files_that_are_no_volume_are_refused(spoil: Callable, message: str, tmp
     spoil(paths)
     with pytest.raises(InputError, match=message):
         read_series(paths)
+
+
+def test_decomposed_names_are_those_of_composed_masks(tmp_path: Path) -> None:
+    """As macOS writes them and archives keep them; a mask, a folder and a pattern may be written either way."""
+    written, typed = (unicodedata.normalize(form, "Müller") for form in ("NFD", "NFC"))
+    assert written != typed
+    for folder, name in (("images", written), ("masks", typed)):
+        (tmp_path / folder / name).mkdir(parents=True)
+        for ending in ("a.png", f"{name}.png"):
+            Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / folder / name / ending)
+        write_series(tmp_path / folder / f"{name}2", np.zeros((2, 4, 4)))
+    images = list_images(tmp_path / "images")
+    assert sorted(image.name for image in images) == [f"{typed}/{typed}", f"{typed}/a", f"{typed}2"]
+    pictures = [image for image in images if not image.is_volume]
+    assert find_masks(pictures, tmp_path / "masks", "").keys() == {f"{typed}/{typed}", f"{typed}/a"}
+    assert [case.name for case in list_cases(tmp_path / "images", [f"{typed}/{{case}}"])] == [typed, "a"]
+    assert list_images(tmp_path / "images" / written / f"{written}.png")[0].name == typed
 
 
 def test_a_folder_is_listed_with_all_kinds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

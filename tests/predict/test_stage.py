@@ -593,7 +593,9 @@ def test_proposed_labels_of_masks_guess_a_class_only_if_a_single_one_is_left(lab
 
 
 def test_proposed_labels_of_masks_are_those_of_the_prepared_target() -> None:
-    rule = replace(_mask_rule(load_params([PARAMS], {}).predict, ["heart", "cavity"]), own={0: "background", 2: "heart", 5: "cavity"})
+    rule = replace(
+        _mask_rule(load_params([PARAMS], {}).predict, ["heart", "cavity"]), own={0: "background", 2: "heart", 5: "cavity"}
+    )
     message = r"got \[5\]; .* such as `--labels '\{0: background, 2: heart, 5: cavity\}'`, as the model's target was prepared"
     with pytest.raises(InputError, match=message):
         rule.number(RawMask(np.array([[0, 2], [2, 5]]), "labels", False), Path("a.nii.gz"))

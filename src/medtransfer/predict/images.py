@@ -21,7 +21,7 @@ from medtransfer.prepare.picture_files import read_header, read_image, read_stor
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
 from medtransfer.records import ImageRule
-from medtransfer.wording import are
+from medtransfer.wording import are, composed
 
 log = logging.getLogger("medtransfer")
 
@@ -31,7 +31,7 @@ class Image:
     """An image to predict.
 
     Attributes:
-        name: its path below the folder, without the ending; its file name if it was named itself.
+        name: its path below the folder, without the ending, in composed letters; its file name if it was named itself.
         path: the file, or the folder of a series.
         files: all files that it is read from.
         is_volume: whether it is a volume; otherwise it is a picture.
@@ -85,7 +85,7 @@ def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Pa
     if not path.exists():
         raise InputError(f"expected an image, or a folder of images, at {path}, but it does not exist; correct predict.images")
     if not path.is_dir():
-        image = image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
+        image = image_of(path, path.name) or (Image(composed(path.stem), path, (path,), True) if is_dicom(path) else None)
         if image is None:
             raise InputError(
                 f"expected a picture ({', '.join(SUFFIXES)}), a NIfTI volume ({', '.join(ENDINGS)}) or a DICOM file, "
@@ -122,7 +122,7 @@ def image_of(file: Path, relative: str) -> Image | None:
     for ending in (*ENDINGS, *SUFFIXES):
         if lower.endswith(ending):
             is_volume = ending in ENDINGS or (ending in TIFF and count_pages(file) > 1)
-            return Image(relative[: -len(ending)], file, (file,), is_volume)
+            return Image(composed(relative[: -len(ending)]), file, (file,), is_volume)
     return None
 
 
@@ -140,7 +140,7 @@ def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
     images = []
     for parent in dict.fromkeys(file.parent for file in files):
         series = find_series(file for file in files if file.parent == parent)
-        name = folder.name if parent == folder else parent.relative_to(folder).as_posix()
+        name = composed(folder.name if parent == folder else parent.relative_to(folder).as_posix())
         for number, (_, members) in enumerate(series.items(), start=1):
             images.append(Image(name if len(series) == 1 else f"{name}-{number}", parent, tuple(members), True))
     return images

@@ -14,6 +14,7 @@ from medtransfer.predict.images import Image, Pixels, find_images, image_of, is_
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import read_mask_volume
 from medtransfer.prepare.picture_files import check_same_size, read_mask, read_stored
+from medtransfer.wording import composed
 
 WORDS = {"annotation", "ground", "groundtruth", "gt", "label", "manual", "mask", "seg", "segmentation"}  # also in the plural
 MOST_LABELS = 16  # different values of a mask at most
@@ -163,7 +164,7 @@ def _list_masks(folder: Path) -> dict[str, Path]:
     """Return the masks in a folder by their names: files as `find_images` finds them, and DICOM segmentations."""
     files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder)]
     segmentations = {
-        file.relative_to(folder).with_suffix("").as_posix(): file
+        composed(file.relative_to(folder).with_suffix("").as_posix()): file
         for file in files if not image_of(file, file.name) and is_segmentation(file)
     }  # fmt: skip
     images = {image.name: image.path for image in find_images(folder)[0]} if len(segmentations) < len(files) else {}

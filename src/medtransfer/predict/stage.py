@@ -28,7 +28,7 @@ from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.prepare.picture_notes import describe_coloured, describe_constant, describe_transparent
 from medtransfer.progress import loading, track
 from medtransfer.records import ImageRule, Prediction
-from medtransfer.wording import are, counted
+from medtransfer.wording import are, composed, counted
 
 log = logging.getLogger("medtransfer")
 FAULTS = 10  # reasons, and images with the same one, that are named at most where some cannot be predicted; else one is
@@ -63,7 +63,7 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     if section.overlap and not section.slide:
         log.warning("predict: images are resized, so that predict.overlap is not used; --slide true makes windows that overlap")
     rule = _mask_rule(section, infos[0].classes)
-    folder, suffix = Path(section.images), section.mask_suffix or ""
+    folder, suffix = Path(section.images), composed(section.mask_suffix or "")
     images = list_cases(folder, section.channels) if section.channels else list_images(folder, suffix)
     if section.mask_suffix is None and not section.channels:
         refuse_masks(images, folder)

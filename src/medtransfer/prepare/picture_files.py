@@ -2,7 +2,6 @@
 
 import logging
 import os
-import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
+from medtransfer.wording import composed
 
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
@@ -97,7 +97,7 @@ def by_name(folder: Path, listed: PictureFolder) -> dict[str, Path]:
     """Return the pictures of a folder by their relative paths without suffix; raise InputError if two have the same."""
     pictures: dict[str, Path] = {}
     for relative in listed.pictures:
-        name = unicodedata.normalize("NFC", Path(relative).with_suffix("").as_posix())  # macOS decomposes letters
+        name = composed(Path(relative).with_suffix("").as_posix())
         if other := pictures.get(name):
             both = f"{other.relative_to(folder)} and {relative}"
             raise InputError(f"expected one picture per name in {folder}, but got {both}; rename one")

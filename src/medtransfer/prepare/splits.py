@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import Item, composed
+from medtransfer.prepare.readers.contract import Item
 from medtransfer.records import read_table
 from medtransfer.seeds import derive_seed
-from medtransfer.wording import did_you_mean
+from medtransfer.wording import composed, did_you_mean
 
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official", "auto", "none"] | Mapping[str, Any]

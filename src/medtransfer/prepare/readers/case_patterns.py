@@ -8,7 +8,7 @@ from typing import Any
 
 from medtransfer.data.volumes.dicom import is_image
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import composed
+from medtransfer.wording import composed
 
 CASE = "{case}"
 
@@ -24,6 +24,7 @@ def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Patter
             f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{''.join(endings[:1])}' below `root`, but "
             f"got {option!r}"
         )
+    text = composed(text)
     pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
     before, *after = (re.escape(part).replace(r"\*", "[^/]*") for part in pattern.removeprefix("./").split(CASE))
     ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
@@ -49,8 +50,8 @@ def match_cases(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> 
     """Return the path of each case; raise InputError if a case has several."""
     matched: dict[str, Path] = {}
     for path in files:
-        if match := pattern.fullmatch(path.relative_to(home).as_posix()):
-            name = composed(match["case"])
+        if match := pattern.fullmatch(composed(path.relative_to(home).as_posix())):
+            name = match["case"]
             if (other := matched.setdefault(name, path)) != path:
                 apart = f", or let {CASE} stand for the folder, too" if path.parent != other.parent else ""
                 raise InputError(f"expected one volume of {name} in {home}, but got {other} and {path}; move one away{apart}")

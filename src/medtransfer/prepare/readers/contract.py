@@ -6,7 +6,6 @@ pixels; `Item.load` reads them. To add a dataset: write one such file, add one l
 
 import re
 import reprlib
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
-from medtransfer.wording import did_you_mean
+from medtransfer.wording import composed, did_you_mean
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
@@ -197,11 +196,6 @@ def list_folders(folder: Path) -> list[Path]:
     return [path for path in list_entries(folder) if not path.name.startswith((".", "__MACOSX")) and is_folder(path)]
 
 
-def composed(name: str) -> str:
-    """Return a name with composed letters (NFC): macOS decomposes ü into u and two dots, and archives keep that."""
-    return unicodedata.normalize("NFC", name)
-
-
 def check_split_folders(folder: Path, read: Collection[str]) -> None:
     """Check that every folder that is named like a split is read, such as test/ where testing/ is expected.
 
@@ -251,7 +245,7 @@ def match_group(name: str, pattern: str, path: Path, option: str = "group") -> s
         InputError: it is no such expression, or does not match.
     """
     try:
-        match = re.search(pattern, name)
+        match = re.search(composed(pattern), composed(name))
     except re.error as error:
         raise InputError(f"expected a regular expression in the option {option}, but {pattern!r} is not one ({error})") from None
     if not re.compile(pattern).groups:

@@ -41,7 +41,6 @@ from medtransfer.prepare.readers.contract import (
     check_classes,
     check_expected,
     check_kinds,
-    composed,
     list_folders,
     match_group,
     own_patients,
@@ -55,7 +54,7 @@ from medtransfer.prepare.readers.labelled_images import LabelledImage, check_ima
 from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import sort_names
-from medtransfer.wording import are
+from medtransfer.wording import are, composed
 
 OPTIONS: dict[str, Any] = {
     "images": None, "label": "^([^/]+)/", "labels": None, "task": "multiclass", "classes": None, "others": "refuse", "splits": {},

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import composed
 from medtransfer.prepare.readers.labelled_images import DICOM
 from medtransfer.prepare.readers.split_lists import is_outside
+from medtransfer.wording import composed
 
 
 class NamedImages:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import composed
 from medtransfer.prepare.splits import SPLITS
 from medtransfer.records import in_one_line, require_file
+from medtransfer.wording import composed
 
 OPTIONS: dict[str, Any] = {"split_lists": None, "missing": "refuse", "unlisted": "keep"}
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import check_classes, composed
+from medtransfer.prepare.readers.contract import check_classes
 from medtransfer.records import IGNORE, UNCERTAIN
+from medtransfer.wording import composed
 
 POLICIES = {"ones": 1, "zeros": 0, "ignore": IGNORE, "lsr-ones": UNCERTAIN, "lsr-zeros": UNCERTAIN}
 ORDER = (1, UNCERTAIN, IGNORE, 0)  # of states, the first of several rows counts

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import composed
 from medtransfer.prepare.readers.folder_layout import SPLITS
 from medtransfer.prepare.readers.split_lists import check_splits, list_files
 from medtransfer.records import read_table
+from medtransfer.wording import composed
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 REMEDY = "correct the options table, delimiter and header"
