@@ -229,6 +229,49 @@ def test_a_folder_is_listed_with_all_kinds(tmp_path: Path, caplog: pytest.LogCap
     assert "1 file is passed over in" in caplog.text and "notes.txt" in caplog.text
 
 
+def write_two(folder: Path, **numbers: int | None) -> dict[str, Path]:
+    """Write two series into one folder, the first by name of the higher UID."""
+    paths = {}
+    for name, uid in (("a", "1.2.9"), ("b", "1.2.8")):
+        pixels = np.full((4, 4), ord(name))
+        paths[name] = write_slice(
+            folder / f"{name}.dcm", pixels, series=uid, SeriesNumber=numbers.get(name), SeriesDescription=f"T {name}"
+        )
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [({"a": 4, "b": 301}, {"two-4": "a", "two-301": "b"}), ({"a": 301, "b": 4}, {"two-4": "b", "two-301": "a"}),
+     ({"a": 7, "b": 7}, {"two-1": "b", "two-2": "a"}), ({}, {"two-1": "b", "two-2": "a"}),
+     ({"a": 3}, {"two-1": "a", "two-2": "b"})],
+)  # fmt: skip
+def test_series_of_one_folder_are_named_by_their_numbers(
+    numbers: dict[str, int], expected: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    paths = write_two(tmp_path / "two", **numbers)
+    images = list_images(tmp_path)
+    assert {image.name: image.files for image in images} == {name: (paths[own],) for name, own in expected.items()}
+    assert [image.name for image in images] == list(expected)
+    for image in images:
+        own = expected[image.name]
+        assert image.series["SeriesInstanceUID"] == {"a": "1.2.9", "b": "1.2.8"}[own]
+        assert image.series["SeriesDescription"] == f"T {own}"
+        assert image.series.get("SeriesNumber") == (str(numbers[own]) if own in numbers else None)
+    first, own = next(iter(expected.items()))
+    assert f"predict: {first} is one of 2 series in {tmp_path / 'two'}: SeriesInstanceUID 1.2." in caplog.text
+    assert f"SeriesDescription T {own}" in caplog.text
+
+
+def test_a_further_series_does_not_move_the_names_of_others(tmp_path: Path) -> None:
+    write_two(tmp_path / "two", a=4, b=301)
+    before = {image.name: image.files for image in list_images(tmp_path)}
+    write_slice(tmp_path / "two/0.dcm", np.zeros((4, 4)), series="1.2.1", SeriesNumber=5)
+    after = {image.name: image.files for image in list_images(tmp_path)}
+    assert list(after) == ["two-4", "two-5", "two-301"] and before.items() <= after.items()
+
+
 def test_what_is_passed_over_is_said_once_also_where_masks_are_beside_images(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

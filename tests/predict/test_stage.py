@@ -119,6 +119,23 @@ def test_a_mask_of_a_dicom_series_is_where_the_patient_is(
     assert np.allclose(origin[:3], [30.0, -12.5, 80.0]) and nib.affines.voxel_sizes(mask.affine) == pytest.approx([0.9, 0.7, 3.0])
 
 
+def test_a_record_names_its_series_and_no_other_is_taken_for_it(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    tags = {"SeriesNumber": 4, "SeriesDescription": "T2 tra"}
+    write_series(tmp_path / "scan/ct", boxed((3, 32, 32), BOX[::-1]), series="1.2.3", **tags)
+    model = make_model(rule=VOLUME)
+    predict([model], tmp_path / "scan")
+    record = json.loads((tmp_path / "out/files/ct.json").read_text())
+    assert record["series"] == {"SeriesInstanceUID": "1.2.3", "SeriesNumber": "4", "SeriesDescription": "T2 tra"}
+    del record["series"]  # as earlier versions wrote it
+    (tmp_path / "out/files/ct.json").write_text(json.dumps(record))
+    assert "(1 were finished)" in predict([model], tmp_path / "scan")
+    write_series(tmp_path / "scan/ct", boxed((3, 32, 32), (slice(0, 2), *BOX[1::-1])), series="1.2.4", **tags)
+    assert "were finished" not in predict([model], tmp_path / "scan")
+    assert json.loads((tmp_path / "out/files/ct.json").read_text())["series"]["SeriesInstanceUID"] == "1.2.4"
+
+
 def test_a_tilted_series_keeps_its_shear_and_the_volume_of_its_voxels(
     tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
 ) -> None:

@@ -1,8 +1,9 @@
 """Images to predict: pictures, stacks of pages, volumes and DICOM series, read by a model's rule."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from medtransfer.data.intensities import Limits, require_finite
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
-from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
+from medtransfer.data.volumes.dicom import describe_series, find_series, is_dicom, read_series
 from medtransfer.data.volumes.geometry import UNKNOWN
 from medtransfer.errors import InputError
 from medtransfer.predict.pixels import convert_channels, intensity_rule, require_channels, scale, take_channels
@@ -36,6 +37,7 @@ class Image:
         files: all files that it is read from.
         is_volume: whether it is a volume; otherwise it is a picture.
         parts: files of its channels, or folders of their series, where each has its own; else empty.
+        series: what its files say of the DICOM series, by the names of the tags; empty for other images.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Image:
     files: tuple[Path, ...]
     is_volume: bool
     parts: tuple[Path, ...] = ()
+    series: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,13 @@ class Pixels:
 
 
 def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
-    """List the images at a path, and log which files of a folder are passed over; see `find_images`."""
+    """List the images at a path, and log which files are passed over and which series share a folder; see `find_images`."""
     images, passed_over = find_images(path, mask_suffix)
+    shared = Counter(image.path for image in images if image.series)
+    for image in images:
+        if shared[image.path] > 1:
+            said = ", ".join(f"{name} {value}" for name, value in image.series.items())
+            log.info("predict: %s is one of %d series in %s: %s", image.name, shared[image.path], image.path, said)
     if passed_over:
         said = are(len(passed_over), "file")
         log.warning("predict: %s passed over in %s, such as %s, since only images are read", said, path, passed_over[0].name)
@@ -85,7 +93,7 @@ def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Pa
     if not path.exists():
         raise InputError(f"expected an image, or a folder of images, at {path}, but it does not exist; correct predict.images")
     if not path.is_dir():
-        image = image_of(path, path.name) or (Image(composed(path.stem), path, (path,), True) if is_dicom(path) else None)
+        image = image_of(path, path.name) or (_single_slice(path) if is_dicom(path) else None)
         if image is None:
             raise InputError(
                 f"expected a picture ({', '.join(SUFFIXES)}), a NIfTI volume ({', '.join(ENDINGS)}) or a DICOM file, "
@@ -135,14 +143,27 @@ def count_pages(file: Path) -> int:
         return 1
 
 
+def _single_slice(path: Path) -> Image:
+    return Image(composed(path.stem), path, (path,), True, series=describe_series(path))
+
+
 def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
-    """List the DICOM series of a folder; one that is alone in its folder has the folder's name, others end in their number."""
+    """List the DICOM series of a folder.
+
+    One that is alone in its folder has the folder's name. Others end in their SeriesNumber, or if one lacks it or two have the
+    same, in their place in the order of their UIDs.
+    """
     images = []
     for parent in dict.fromkeys(file.parent for file in files):
         series = find_series(file for file in files if file.parent == parent)
         name = composed(folder.name if parent == folder else parent.relative_to(folder).as_posix())
-        for number, (_, members) in enumerate(series.items(), start=1):
-            images.append(Image(name if len(series) == 1 else f"{name}-{number}", parent, tuple(members), True))
+        said = [describe_series(members[0]) for members in series.values()]
+        numbers = [tags.get("SeriesNumber", "") for tags in said]
+        if "" in numbers or len(set(numbers)) < len(numbers):
+            numbers = [str(number) for number in range(1, len(series) + 1)]
+        for members, tags, number in zip(series.values(), said, numbers, strict=True):
+            own = name if len(series) == 1 else f"{name}-{number}"
+            images.append(Image(own, parent, tuple(members), True, series=tags))
     return images
 
 

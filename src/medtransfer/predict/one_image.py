@@ -178,6 +178,7 @@ def _write(
     done = Prediction(
         image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models], outputs=names,
         classes=predicted.rows, seconds=predicted.seconds + time.monotonic() - begin, digests={names[kind]: [digest]},
+        series=dict(image.series),
     )  # fmt: skip
     done.write(job.record(image))
     return done

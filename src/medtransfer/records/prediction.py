@@ -20,6 +20,7 @@ class Prediction(Record):
         digests: SHA-256 of the files that a reader may correct, by which a corrected one is recognised; while they are replaced,
             that of the earlier one and that of the new one. Empty in records of earlier versions.
         attempted: files that an interrupted prediction may have written, below the folder; empty once it is finished.
+        series: SeriesInstanceUID of a DICOM series, and its SeriesNumber and SeriesDescription if it has them; else empty.
     """
 
     image: str
@@ -30,6 +31,7 @@ class Prediction(Record):
     seconds: float
     digests: dict[str, list[str]] = field(default_factory=dict)
     attempted: list[str] = field(default_factory=list)
+    series: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def form(cls) -> str:
@@ -39,4 +41,4 @@ class Prediction(Record):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that earlier versions did not write."""
-        return frozenset({"digests", "attempted"})
+        return frozenset({"digests", "attempted", "series"})

@@ -18,6 +18,7 @@ SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STANDARD = "1.2.840.10008"  # what the numbers of classes that are not private begin with
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and posterior, NIfTI to the right and anterior
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in all files of a volume
+OF_SERIES = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
 VALUES = {"PixelSpacing": 2, "ImagerPixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # by tag; else one
 
 
@@ -42,12 +43,13 @@ def is_image(path: Path) -> bool:
 
 
 def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the DICOM files among paths by their series, in the order of first appearance.
+    """Return the DICOM files among paths by the UID of their series, in the order of the series' numbers and UIDs.
 
     Other files, segmentations, and objects without pixels, such as reports and structure sets, are left out. A damaged file may be
     of any series: it is in each, so that the reading of them names it, and no series is read without it.
     """
     series: dict[str, list[Path]] = defaultdict(list)
+    numbers: dict[str, float] = {}
     damaged = []
     for path in filter(is_dicom, paths):
         try:
@@ -55,12 +57,23 @@ def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
             if _is_no_image(header):
                 continue
             _require_size(header, path)
-            series[str(header.get("SeriesInstanceUID", ""))].append(path)
+            uid = str(header.get("SeriesInstanceUID", ""))
+            series[uid].append(path)
+            numbers.setdefault(uid, next(iter(_numbers(header, "SeriesNumber", path)), np.inf))
         except InputError:
             damaged.append(path)
     if damaged and not series:
         return {"": damaged}
-    return {name: [*members, *damaged] for name, members in series.items()}
+    return {uid: [*series[uid], *damaged] for uid in sorted(series, key=lambda uid: (numbers[uid], uid))}
+
+
+def describe_series(path: Path) -> dict[str, str]:
+    """Return what a file says of its series, by the names of the tags; empty if it is damaged or no DICOM."""
+    try:
+        header = read_header(path) if is_dicom(path) else {}
+        return {name: " ".join(str(header[name].value).split()) for name in OF_SERIES if header.get(name) not in (None, "")}
+    except Exception:  # pydicom raises nearly any exception for a damaged value
+        return {}
 
 
 def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
