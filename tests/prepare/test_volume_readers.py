@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +22,7 @@ from tests.prepare.volume_layouts import (
     write_nnunet,
 )
 
+from medtransfer.data.volumes import load_labels
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.prepare.readers import READERS
@@ -508,6 +510,26 @@ def test_unknown_spacings_of_some_are_noticed(tmp_path: Path, caplog: pytest.Log
         described = scan("nifti", root)
     assert load(described)[0].spacing is None
     assert any("1 of 2 volumes say nothing of their spacing" in note for note in described.notes)
+
+
+def test_labels_that_a_slope_missed_by_little_are_rounded(tmp_path: Path) -> None:
+    """As nibabel stores floats in int16: the slope of labels 0 to 2 is written in single precision."""
+    root, both = write_folder(tmp_path, ".nii.gz", cases=1), {"classes": ["a", "b"], "labels": {0: "background", 1: "a", 2: "b"}}
+    image = nib.Nifti1Image(labels(2).astype(np.float32), AFFINE)
+    image.set_data_dtype(np.int16)
+    nib.save(image, root / "masks/case0.nii.gz")
+    stored = nib.load(root / "masks/case0.nii.gz")
+    assert stored.dataobj.slope != 1 and not set(np.unique(stored.get_fdata())) <= {0, 1, 2}
+    check_pixels(load(scan("nifti", root, **both)), volume(0), labels(2))
+    with pytest.raises(InputError, match=r"it has the values 0, 1, 2 .*`labels: \{0: background, 1: a, 2: b\}`"):
+        scan("nifti", root, classes=["a", "b"])
+
+
+@pytest.mark.parametrize(("near", "rounded"), [(0.9995, True), (0.998, False)])
+def test_masks_with_values_between_are_not_rounded(near: float, rounded: bool, tmp_path: Path) -> None:
+    values = np.array([[[0.0, 2.0, near]]], np.float32)
+    save(tmp_path / "m.nii", values)
+    assert np.array_equal(load_labels(tmp_path / "m.nii").values[..., 0], [[[0, 2, 1]]] if rounded else values)
 
 
 def test_dicom_series_are_sorted_and_rescaled(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from medtransfer.data.volumes import cut
+from medtransfer.data.volumes import cut, round_labels
 from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.errors import InputError
 from medtransfer.predict.images import Image, Pixels, find_images, image_of, is_hidden, open_whole
@@ -87,7 +87,7 @@ def _is_mask_of(mask: Image, image: Image) -> bool:
     def values(of: Image) -> np.ndarray:
         return np.unique(open_whole(of).values if of.is_volume else read_stored(of.path))
 
-    labels = values(mask)
+    labels = np.unique(round_labels(values(mask)))
     return len(labels) <= MOST_LABELS and bool((labels == labels.round()).all()) and len(values(image)) > MOST_LABELS
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import apply_orientation
 
-from medtransfer.data.volumes import Geometry, load_volume, read_geometry, turn_onto
+from medtransfer.data.volumes import Geometry, load_labels, read_geometry, turn_onto
 from medtransfer.data.volumes.segmentations import is_segmentation, read_segments, segment_names
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
@@ -35,6 +35,6 @@ def read_mask_volume(path: Path, image: Geometry, rule: MaskRule) -> np.ndarray:
     """
     if is_segmentation(path):
         return rule.number_segments(read_segments(path, image), path)
-    mask = load_volume(path)
+    mask = load_labels(path)
     raw = apply_orientation(mask.values[..., 0], turn_onto(image, mask.geometry))
     return rule.number(RawMask(raw, "labels", lossy=False), path)

@@ -1,6 +1,6 @@
 """Volumes of any file format as one array with its geometry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,11 @@ from medtransfer.data.volumes.pictures import SUFFIXES, TIFF, read_picture_geome
 from medtransfer.errors import InputError
 
 __all__ = [
-    "ENDINGS", "SUFFIXES", "TIFF", "Geometry", "Volume", "acquisition_axis", "cut", "format_lengths", "load_volume",
-    "read_geometry", "series_files", "stack", "turn_onto",
+    "ENDINGS", "SUFFIXES", "TIFF", "Geometry", "Volume", "acquisition_axis", "cut", "format_lengths", "load_labels", "load_volume",
+    "read_geometry", "round_labels", "series_files", "stack", "turn_onto",
 ]  # fmt: skip
+
+NEAR = 1e-3  # by which a label may miss a whole number
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,22 @@ def load_volume(path: Path) -> Volume:
         return Volume(*read_series(series_files(path)))
     geometry = read_geometry(path)
     return Volume(read_nifti(path) if _is_nifti(path) else read_pictures(path), geometry)
+
+
+def load_labels(path: Path) -> Volume:
+    """Read a mask as `load_volume` does, with labels that a slope missed by little rounded.
+
+    Programs that store whole numbers by a slope, as nibabel does with floats, write it in single precision: 2 becomes 1.9999999995.
+    A mask with other values between, such as probabilities, is left as it is.
+    """
+    volume = load_volume(path)
+    return replace(volume, values=round_labels(volume.values))
+
+
+def round_labels(values: np.ndarray) -> np.ndarray:
+    """Return values rounded to whole numbers if all are within NEAR of one; else unchanged."""
+    nearest = np.rint(values)
+    return nearest if values.dtype.kind == "f" and (np.abs(values - nearest) <= NEAR).all() else values
 
 
 def read_geometry(path: Path) -> Geometry:

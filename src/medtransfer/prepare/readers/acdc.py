@@ -23,7 +23,16 @@ from nibabel.orientations import apply_orientation
 
 from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.resizing import resize_image, resize_mask, resize_spacing
-from medtransfer.data.volumes import Geometry, acquisition_axis, cut, format_lengths, load_volume, read_geometry, turn_onto
+from medtransfer.data.volumes import (
+    Geometry,
+    acquisition_axis,
+    cut,
+    format_lengths,
+    load_labels,
+    load_volume,
+    read_geometry,
+    turn_onto,
+)
 from medtransfer.errors import InputError
 from medtransfer.prepare.faults import attempt_all
 from medtransfer.prepare.readers.contract import (
@@ -152,7 +161,7 @@ def _read_info(path: Path) -> dict[str, int]:
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
-    image, mask = load_volume(image_path), load_volume(mask_path)
+    image, mask = load_volume(image_path), load_labels(mask_path)
     labels = apply_orientation(mask.values[..., 0], turn_onto(image.geometry, mask.geometry))
     if unknown := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
         raise InputError(f"expected the labels 0, 1, 2, 3 in {mask_path}, but got {unknown[:8]}; restore the file")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.resizing import Size
-from medtransfer.data.volumes import load_volume
+from medtransfer.data.volumes import load_labels
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import read_rule
 from medtransfer.prepare.readers.case_patterns import CASE, compile_pattern, list_files, list_series, match_cases
@@ -53,7 +53,7 @@ def scan_folder(
         )
         if path is None:
             raise InputError(f"expected masks in {root}, but there are none; correct the options: {_describe_patterns(chosen)}")
-        return path, np.unique(load_volume(path).values).tolist()
+        return path, np.unique(load_labels(path).values).tolist()
 
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings, look=look)
     cases, read = list[Case](), set[Path]()
