@@ -512,6 +512,13 @@ def test_unknown_spacings_of_some_are_noticed(tmp_path: Path, caplog: pytest.Log
     assert any("1 of 2 volumes say nothing of their spacing" in note for note in described.notes)
 
 
+def test_the_case_of_another_number_of_channels_is_the_odd_one_wherever_it_is(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ".nii.gz", cases=4)
+    save(root / "images/case0.nii.gz", volume(0, (*SHAPE, 3)))
+    with pytest.raises(InputError, match=r"expected 1 channel in every case, but .*case0.nii.gz has 3 \(1 such\)"):
+        scan("nifti", root)
+
+
 def test_labels_that_a_slope_missed_by_little_are_rounded(tmp_path: Path) -> None:
     """As nibabel stores floats in int16: the slope of labels 0 to 2 is written in single precision."""
     root, both = write_folder(tmp_path, ".nii.gz", cases=1), {"classes": ["a", "b"], "labels": {0: "background", 1: "a", 2: "b"}}

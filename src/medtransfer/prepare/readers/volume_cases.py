@@ -46,6 +46,7 @@ from medtransfer.prepare.readers.volume_axes import axes_of, compare_axes
 from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.records.base import MOST_CHANNELS
+from medtransfer.wording import counted
 
 OPTIONS: dict[str, Any] = {
     "group": None, "classes": None, "labels": None, "threshold": None, "regions": None, "axis": None, "channels": None,
@@ -108,7 +109,7 @@ def scan_cases(
         chosen: options, see the module's docstring.
         rule: classes of the raw values of the masks.
         classes: names of the non-background classes.
-        channel_names: names of the channels of every case; None: those of the first case, by number.
+        channel_names: names of the channels of every case; None: their numbers, as many as most cases have.
         citation: citation of the dataset.
         notes: what the reader wants to say.
 
@@ -168,11 +169,11 @@ def _choose_channels(
 ) -> tuple[int, ...]:  # fmt: skip
     """Return the numbers of the channels to take."""
     counts = [sum(geometry.channels for geometry in channels) for channels in geometries]
-    expected = counts[0] if names is None else len(names)
+    expected = Counter(counts).most_common(1)[0][0] if names is None else len(names)
     if wrong := [index for index, count in enumerate(counts) if count != expected]:
         named = f" ({', '.join(names)})" if names else ""
         raise InputError(
-            f"expected {expected} channels{named} in every case, but {cases[wrong[0]].images[0]} has {counts[wrong[0]]} "
+            f"expected {counted(expected, 'channel')}{named} in every case, but {cases[wrong[0]].images[0]} has {counts[wrong[0]]} "
             f"({len(wrong)} such); complete the case, or move it away"
         )
     names = [str(number) for number in range(expected)] if names is None else list(names)
