@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
+from medtransfer.data.fonts import load_font
 from medtransfer.prepare import preview
 from medtransfer.prepare.preview import CELL, LINE, draw_preview
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
@@ -17,14 +18,16 @@ ORANGE = (230, 159, 0)
 @pytest.fixture
 def draw(tmp_path) -> Callable[..., np.ndarray]:
     def call(
-        image: np.ndarray, mask: np.ndarray, name: str, classes: list[str], ignore: bool = False, part: int = 0
+        image: np.ndarray, mask: np.ndarray, name: str | list[str], classes: list[str], ignore: bool = False, part: int = 0,
+        reader: str = "folder",
     ) -> np.ndarray:  # fmt: skip
-        np.save(tmp_path / "images.npy", image[None])
-        np.save(tmp_path / "masks.npy", mask[None])
-        line = (0, 0, "train", "p", name, part, 0, 0, *mask.shape)
-        pd.DataFrame([line], columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
+        names = [name] if isinstance(name, str) else name
+        np.save(tmp_path / "images.npy", np.stack([image] * len(names)))
+        np.save(tmp_path / "masks.npy", np.stack([mask] * len(names)))
+        lines = [(row, row, "train", "p", name, part, 0, 0, *mask.shape) for row, name in enumerate(names)]
+        pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
         TargetInfo(
-            target="t", reader="folder", task="segmentation", citation="", classes=classes, channels=3, input=list(mask.shape),
+            target="t", reader=reader, task="segmentation", citation="", classes=classes, channels=3, input=list(mask.shape),
             augmentation="rotate-flip", scaling="", counts={"train": 1}, expected={}, subset=False, sources={},
             arrays={"masks.npy": ""}, settings={}, ignore=ignore,
         ).write(tmp_path / "dataset.json")  # fmt: skip
@@ -61,3 +64,32 @@ def test_a_title_names_the_slice_of_volumes(
     monkeypatch.setattr(preview, "_write", lambda sheet, position, text, *_: written.append(text) or len(text))
     draw(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8), "folder/x.png", ["lesion"], part=part)
     assert written[-1] == title
+
+
+@pytest.mark.parametrize(
+    ("names", "reader", "shown"),
+    [
+        (["case0/t1.nii.gz", "case1/t1.nii.gz"], "nifti", ["case0/t1.nii.gz", "case1/t1.nii.gz"]),
+        (["images/a.nii.gz", "images/b.nii.gz"], "nifti", ["a.nii.gz", "b.nii.gz"]),
+        (["images/case0/IM1", "images/case1/IM9"], "dicom", ["case0", "case1"]),
+        (["p1/ct/1.dcm", "p2/ct/1.dcm"], "dicom", ["p1/ct", "p2/ct"]),
+    ],
+)
+def test_a_title_has_as_many_folders_as_distinguish_the_cases(
+    names: list[str], reader: str, shown: list[str], draw: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(preview, "_write", lambda sheet, position, text, *_: written.append(text) or len(text))
+    draw(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.uint8), names, ["lesion"], reader=reader)
+    assert written[-2:] == [f"train {name}" for name in shown]
+
+
+def test_umlauts_and_accents_are_letters() -> None:
+    """Of Pillow's own font they are all the same empty box."""
+    drawn = {bytes(load_font(24).getmask(letter)) for letter in "äöüßéñåøčşβ≥"}
+    assert len(drawn) == 12 and bytes(load_font(24).getmask("\ufffe")) not in drawn
+
+
+@pytest.mark.parametrize("text", ["train patient001_frame01.nii.gz slice 12", "enhancing tumour"])
+def test_lines_are_as_long_as_in_the_font_of_pillow(text: str) -> None:
+    assert load_font(12).getlength(text) == pytest.approx(ImageFont.load_default(12).getlength(text), rel=0.03)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from medtransfer.data.fonts import load_font
 
 TEXT, LINE, SWATCH, GAP = 12, 18, 10, 6  # pixels: size of the letters, height of a line, side of a colour, space between
 WIDE = 800  # pixels of a picture from which on the legend grows with it
@@ -15,7 +17,7 @@ def add_title(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
     text, line, _, gap = _sizes(picture)
     canvas = Image.new("RGB", (picture.shape[1], line + picture.shape[0]), "white")
     canvas.paste(Image.fromarray(picture), (0, line))
-    ImageDraw.Draw(canvas).text((gap, line / 2), title, fill="black", font=ImageFont.load_default(text), anchor="lm")
+    ImageDraw.Draw(canvas).text((gap, line / 2), title, fill="black", font=load_font(text), anchor="lm")
     return np.asarray(canvas)
 
 
@@ -32,7 +34,7 @@ def add_legend(picture: NDArray[np.uint8], colours: Mapping[str, str]) -> NDArra
         colours: colour of each class, as #RRGGBB, by its name.
     """
     text, line, swatch, gap = _sizes(picture)
-    font = ImageFont.load_default(text)
+    font = load_font(text)
     widths = {name: gap + swatch + gap + int(np.ceil(font.getlength(name))) + gap for name in colours}
     height, width = picture.shape[0], max(picture.shape[1], *widths.values())
     places, x, row = {}, 0, 0

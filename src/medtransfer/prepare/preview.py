@@ -1,14 +1,16 @@
 """Contact sheet of a prepared target: samples with the outlines of their masks and a legend, or with their classes in words."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 
 from medtransfer.data.colours import colour_of, to_colours
+from medtransfer.data.fonts import load_font
 from medtransfer.records import IGNORE, IMAGE_TASKS, UNCERTAIN, PreparedTarget, TargetInfo
+from medtransfer.wording import composed
 
-COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
+COLUMNS, ROWS, CELL, LINE, TEXT = 4, 3, 256, 18, 12  # pixels of a cell, of a line of text, and of its letters
 
 
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
@@ -20,7 +22,7 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
     labels = list(range(1, len(prepared.info.classes) + 1)) + [IGNORE] * prepared.info.ignore if prepared.has_masks else []
     names = dict(zip(labels, [*prepared.info.classes, "ignored"], strict=False))
     legend = _draw_legend(names, COLUMNS * CELL)
-    sliced = prepared.index["slice"].ne(0).any()
+    sliced, shown = prepared.index["slice"].ne(0).any(), _name_sources(prepared)
     sheet = Image.new("RGB", (COLUMNS * CELL, ROWS * (CELL + LINE) + legend.height))
     for cell, line in enumerate(_choose(prepared)):
         sample = prepared.index.iloc[line]
@@ -28,13 +30,24 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
         area = (int(sample["row"]), slice(top, top + height), slice(left, left + width))
         picture = _enlarge(prepared.images[area], prepared.masks[area] if prepared.has_masks else None)
         x, y = cell % COLUMNS * CELL, cell // COLUMNS * (CELL + LINE)
-        title = f"{sample['split']} {Path(sample['source']).name}" + (f" slice {sample['slice']}" if sliced else "")
+        title = f"{sample['split']} {shown[sample['source']]}" + (f" slice {sample['slice']}" if sliced else "")
         _write(sheet, (x + 4, y), title, CELL - 8)
         sheet.paste(picture, (x, y + LINE))
         if prepared.info.task in IMAGE_TASKS:
             _write(sheet, (x + 4, y + LINE), describe_label(prepared.info, prepared.image_labels[area[0]]), CELL - 8, "black")
     sheet.paste(legend, (0, ROWS * (CELL + LINE)))
     sheet.save(path, format="PNG")
+
+
+def _name_sources(prepared: PreparedTarget) -> dict[str, str]:
+    """Return the names of the sources' files, after as many folders as distinguish them; of a DICOM series, its folder's name."""
+    sources = prepared.index["source"].unique()
+    parts = {source: PurePosixPath(source).parts for source in sources}
+    if prepared.info.reader == "dicom":
+        parts = {source: names[:-1] or names for source, names in parts.items()}
+    most = max(map(len, parts.values()), default=1)
+    depth = next((depth for depth in range(1, most) if len({names[-depth:] for names in parts.values()}) == len(parts)), most)
+    return {source: "/".join(names[-depth:]) for source, names in parts.items()}
 
 
 def describe_label(info: TargetInfo, label: np.ndarray) -> str:
@@ -51,7 +64,8 @@ def describe_label(info: TargetInfo, label: np.ndarray) -> str:
 
 def _write(sheet: Image.Image, position: tuple[int, int], text: str, width: int, box: str | None = None) -> int:
     """Write one line of text on a box, without its middle if it is too wide; return its width, pixels."""
-    font, short = ImageFont.load_default(12), text
+    text = short = composed(text)
+    font = load_font(TEXT)
     for kept in range(len(text), 2, -1):
         short = text if kept == len(text) else f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
         if font.getlength(short) <= width:
@@ -67,7 +81,7 @@ def _draw_legend(names: dict[int, str], width: int) -> Image.Image:
     legend = Image.new("RGB", (width, LINE * (1 + len(names))))
     x, y = 4, 0
     for label, name in names.items():
-        if x > 4 and x + 40 + ImageFont.load_default(12).getlength(name) > width:
+        if x > 4 and x + 40 + load_font(TEXT).getlength(name) > width:
             x, y = 4, y + LINE
         ImageDraw.Draw(legend).rectangle((x, y + 3, x + 11, y + 14), fill=colour_of(label))
         x += 34 + _write(legend, (x + 16, y), name, width - 40)
