@@ -170,6 +170,33 @@ def test_hounsfield_units_do_not_depend_on_how_they_are_shown(tags: dict, tmp_pa
     assert np.array_equal(read_series(paths)[0][..., 0], 2 * volume.transpose(2, 1, 0) - 1024)
 
 
+@pytest.mark.parametrize(
+    ("tags", "stored"),
+    [({"PixelPaddingValue": -2000, "PixelRepresentation": 1}, -2000), ({"PixelPaddingValue": 63536}, 63536),
+     ({"PixelPaddingValue": 0}, 0), ({"PixelPaddingValue": 9000, "PixelPaddingRangeLimit": 9500}, 9200),
+     ({"PixelPaddingValue": 9500, "PixelPaddingRangeLimit": 9000}, 9000),
+     ({"PixelPaddingValue": 4095, "PhotometricInterpretation": "MONOCHROME1", "Modality": "MR", "BitsStored": 12, "HighBit": 11},
+      4095)],
+)  # fmt: skip
+def test_padding_has_the_lowest_value_of_the_series(tags: dict, stored: int, tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(100, 4000, (3, 6, 7))
+    inside = volume.copy()
+    volume[:, :2] = stored
+    sign = -1 if "PhotometricInterpretation" in tags else 1
+    expected = (inside if sign == 1 else 4095 - inside) * 2 - 1024
+    expected[:, :2] = expected[:, 2:].min()
+    paths = write_series(tmp_path / "s", volume, **tags)
+    assert np.array_equal(read_series(paths)[0][..., 0], expected.transpose(2, 1, 0))
+    alone = expected[0].copy()
+    alone[:2] = alone[2:].min()
+    assert np.array_equal(read_slice(paths[0]), alone)
+
+
+def test_an_image_of_padding_alone_stays_as_it_is(tmp_path: Path) -> None:
+    values = read_series(write_series(tmp_path / "s", np.full((3, 4, 4), 7), PixelPaddingValue=7))[0]
+    assert (values == 2 * 7 - 1024).all()
+
+
 def test_overlays_in_the_bits_above_the_values_are_not_inverted(tmp_path: Path) -> None:
     pixels = np.array([[0, 4095], [4096, 5000]])
     tags = {"Modality": "MR", "BitsStored": 12, "HighBit": 11, "RescaleSlope": None, "RescaleIntercept": None}

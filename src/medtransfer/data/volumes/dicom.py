@@ -89,7 +89,9 @@ def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
         InputError: a file is broken, has several frames or colours, or the slices are not those of one evenly spaced volume.
     """
     ordered, geometry = _arrange(paths)
-    return np.stack([_read_pixels(path).T for path in ordered], axis=-1)[..., None], geometry  # (columns, rows, slices, 1)
+    slices = [_read_pixels(path) for path in ordered]
+    values, padding = (np.stack([part.T for part in parts], axis=-1) for parts in zip(*slices, strict=True))
+    return _fill(values, padding)[..., None], geometry  # (columns, rows, slices, 1)
 
 
 def read_series_geometry(paths: Sequence[Path]) -> Geometry:
@@ -100,7 +102,7 @@ def read_series_geometry(paths: Sequence[Path]) -> Geometry:
 def read_slice(path: Path) -> np.ndarray:
     """Read a single file: values (rows, columns), with slope and intercept applied, white is high; errors as in `read_series`."""
     _check_single(read_header(path), path)
-    return _read_pixels(path)
+    return _fill(*_read_pixels(path))
 
 
 def series_files(folder: Path) -> list[Path]:
@@ -285,8 +287,8 @@ def _affine(header: Any, path: Path, step: np.ndarray | None) -> np.ndarray | No
     return TO_RAS @ affine
 
 
-def _read_pixels(path: Path) -> np.ndarray:
-    """Read the values of a slice (rows, columns), with slope and intercept applied; white is high in any photometric form.
+def _read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the values of a slice (rows, columns), with slope and intercept applied, white is high; and which are padding, bool.
 
     MONOCHROME1 only says that low values are shown white, so Hounsfield units stay as they are. Other stored values are inverted
     within their range before the slope is applied: all slices alike, and as those of a MONOCHROME2 copy.
@@ -301,16 +303,35 @@ def _read_pixels(path: Path) -> np.ndarray:
             f"expected pixels in {path}, but they cannot be read ({in_one_line(error)}); replace the file, or convert it to "
             "uncompressed DICOM"
         ) from None
+    padding = _is_padding(values, data, path)
     if data.get("PhotometricInterpretation") == "MONOCHROME1" and not _is_hounsfield(data):
         values = _invert(values, int(_number(data, "BitsStored", path, 0)))
     slope, intercept = _number(data, "RescaleSlope", path, 1.0), _number(data, "RescaleIntercept", path, 0.0)
     if (slope, intercept) != (1, 0):
         values = values * slope + intercept
-    return values
+    return values, padding
+
+
+def _is_padding(values: np.ndarray, data: Any, path: Path) -> np.ndarray:
+    """Return where stored values are padding around an image that fills no rectangle; source: DICOM PS3.3, C.7.5.1.1.2.
+
+    A limit that was written with the wrong sign, such as 63536 for -2000, is that of the same bits.
+    """
+    padding, limit = (_numbers(data, name, path) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    limits, bits = [*padding, *limit], 8 * values.dtype.itemsize
+    if not padding or values.dtype.kind == "f" or min(limits) < -(2 ** (bits - 1)) or max(limits) >= 2**bits:
+        return np.zeros(values.shape, bool)
+    stored = np.array(limits, np.int64).astype(values.dtype)
+    return (values >= stored.min()) & (values <= stored.max())
+
+
+def _fill(values: np.ndarray, padding: np.ndarray) -> np.ndarray:
+    """Return values with the lowest of the image in the place of padding, which would distort percentiles."""
+    return np.where(padding, values[~padding].min(), values) if padding.any() and not padding.all() else values
 
 
 def _is_hounsfield(data: Any) -> bool:
-    """Return whether slope and intercept make Hounsfield units of the stored values; source: DICOM PS3.3, C.8.2.1.1.2."""
+    """Return whether slope and intercept make Hounsfield units of the stored values; source: DICOM PS3.3, C.8.2.1."""
     kind = data.get("RescaleType") or ("HU" if data.get("Modality") == "CT" else "")
     return kind == "HU" and data.get("RescaleIntercept") is not None
 
