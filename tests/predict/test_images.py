@@ -291,6 +291,16 @@ def test_series_of_one_folder_are_named_by_their_numbers(
     assert f"SeriesDescription T {own}" in caplog.text
 
 
+def test_a_damaged_series_number_is_none(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "s", np.ones((2, 4, 4)), SeriesNumber=12345)
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"12345", b"1/../"))
+    (image,) = list_images(tmp_path)
+    assert image.name == "s" and len(image.files) == 2 and image.series == {"SeriesInstanceUID": "1.2.3"}
+    write_slice(tmp_path / "s/other", np.ones((4, 4)), series="1.2.9", SeriesNumber=3)
+    assert [image.name for image in list_images(tmp_path)] == ["s-1", "s-2"]
+
+
 def test_a_further_series_does_not_move_the_names_of_others(tmp_path: Path) -> None:
     write_two(tmp_path / "two", a=4, b=301)
     before = {image.name: image.files for image in list_images(tmp_path)}

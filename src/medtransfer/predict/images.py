@@ -13,7 +13,8 @@ from medtransfer.data.intensities import Limits, require_finite
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
-from medtransfer.data.volumes.dicom import describe_series, find_series, is_dicom, read_series
+from medtransfer.data.volumes.dicom import find_series, read_series
+from medtransfer.data.volumes.dicom_tags import describe_series, is_dicom
 from medtransfer.data.volumes.geometry import UNKNOWN
 from medtransfer.errors import InputError
 from medtransfer.predict.pixels import convert_channels, intensity_rule, require_channels, scale, take_channels

@@ -7,29 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.data.volumes.dicom_pixels import fill_padding, read_pixels
+from medtransfer.data.volumes.dicom_tags import describe_series, is_dicom, read_header, read_number, read_numbers
 from medtransfer.data.volumes.geometry import SHIFT, Geometry
 from medtransfer.errors import InputError
-from medtransfer.records import in_one_line, require_file
-from medtransfer.wording import counted
 
-PREAMBLE = 128  # bytes before the four letters that begin a DICOM file
 UNEVEN = 0.01  # share of the spacing by which the distance of two slices may differ from it; headers are rounded
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes: of segments, of labels
 STANDARD = "1.2.840.10008"  # what the numbers of classes that are not private begin with
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and posterior, NIfTI to the right and anterior
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in all files of a volume
-OF_SERIES = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
-VALUES = {"PixelSpacing": 2, "ImagerPixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # by tag; else one
-
-
-def is_dicom(path: Path) -> bool:
-    """Return whether a file begins as DICOM files do, whatever its name."""
-    try:
-        with path.open("rb") as file:
-            file.seek(PREAMBLE)
-            return file.read(4) == b"DICM"
-    except OSError:
-        return False
 
 
 def is_segmentation(path: Path) -> bool:
@@ -49,7 +36,6 @@ def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
     of any series: it is in each, so that the reading of them names it, and no series is read without it.
     """
     series: dict[str, list[Path]] = defaultdict(list)
-    numbers: dict[str, float] = {}
     damaged = []
     for path in filter(is_dicom, paths):
         try:
@@ -57,23 +43,17 @@ def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
             if _is_no_image(header):
                 continue
             _require_size(header, path)
-            uid = str(header.get("SeriesInstanceUID", ""))
-            series[uid].append(path)
-            numbers.setdefault(uid, next(iter(_numbers(header, "SeriesNumber", path)), np.inf))
+            series[str(header.get("SeriesInstanceUID", ""))].append(path)
         except InputError:
             damaged.append(path)
     if damaged and not series:
         return {"": damaged}
-    return {uid: [*series[uid], *damaged] for uid in sorted(series, key=lambda uid: (numbers[uid], uid))}
 
+    def order(uid: str) -> tuple[float, str]:
+        number = describe_series(series[uid][0]).get("SeriesNumber", "")
+        return (int(number) if number else np.inf), uid
 
-def describe_series(path: Path) -> dict[str, str]:
-    """Return what a file says of its series, by the names of the tags; empty if it is damaged or no DICOM."""
-    try:
-        header = read_header(path) if is_dicom(path) else {}
-        return {name: " ".join(str(header[name].value).split()) for name in OF_SERIES if header.get(name) not in (None, "")}
-    except Exception:  # pydicom raises nearly any exception for a damaged value
-        return {}
+    return {uid: [*series[uid], *damaged] for uid in sorted(series, key=order)}
 
 
 def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
@@ -89,9 +69,9 @@ def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
         InputError: a file is broken, has several frames or colours, or the slices are not those of one evenly spaced volume.
     """
     ordered, geometry = _arrange(paths)
-    slices = [_read_pixels(path) for path in ordered]
+    slices = [read_pixels(path) for path in ordered]
     values, padding = (np.stack([part.T for part in parts], axis=-1) for parts in zip(*slices, strict=True))
-    return _fill(values, padding)[..., None], geometry  # (columns, rows, slices, 1)
+    return fill_padding(values, padding)[..., None], geometry  # (columns, rows, slices, 1)
 
 
 def read_series_geometry(paths: Sequence[Path]) -> Geometry:
@@ -102,7 +82,7 @@ def read_series_geometry(paths: Sequence[Path]) -> Geometry:
 def read_slice(path: Path) -> np.ndarray:
     """Read a single file: values (rows, columns), with slope and intercept applied, white is high; errors as in `read_series`."""
     _check_single(read_header(path), path)
-    return _fill(*_read_pixels(path))
+    return fill_padding(*read_pixels(path))
 
 
 def series_files(folder: Path) -> list[Path]:
@@ -130,48 +110,13 @@ def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
         step = _step(positions[order], normal, min(spacing or (np.inf,)), [paths[index] for index in order])
     header, first = headers[order[0]], paths[order[0]]
     affine = _affine(header, first, step)
-    thickness = _number(header, "SliceThickness", first, 1.0) if step is None else float(np.linalg.norm(step))
+    thickness = read_number(header, "SliceThickness", first, 1.0) if step is None else float(np.linalg.norm(step))
     width, height = int(header.Columns), int(header.Rows)
     geometry = Geometry(
         first if len(paths) == 1 else first.parent, (width, height, len(paths)), 1,
         (spacing[1], spacing[0], thickness) if spacing else None, {} if affine is None else {"dicom": affine},
     )  # fmt: skip
     return [paths[index] for index in order], geometry
-
-
-def read_header(path: Path) -> Any:
-    """Read a DICOM file without its pixels; raise InputError if it is damaged."""
-    import pydicom
-
-    require_file(path, "a DICOM file", "replace it")
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except Exception as error:  # pydicom raises nearly any exception for a damaged file
-        raise InputError(f"expected a DICOM file in {path}, but it cannot be read ({in_one_line(error)}); replace it") from None
-
-
-def _numbers(header: Any, name: str, path: Path) -> list[float]:
-    """Return the numbers of a tag; none where a header lacks it.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        numbers = [float(number) for number in np.atleast_1d([] if header.get(name) is None else header.get(name))]
-    except Exception as error:  # pydicom converts a value when it is asked for, and raises nearly any exception for a damaged one
-        raise InputError(
-            f"expected numbers as {name} in {path}, but got another value ({in_one_line(error)}); replace the file"
-        ) from None
-    if len(numbers) not in (0, VALUES.get(name, 1)):
-        count = counted(VALUES.get(name, 1), "number")
-        raise InputError(f"expected {count} as {name} in {path}, but got {numbers}; replace the file")
-    return numbers
-
-
-def _number(header: Any, name: str, path: Path, default: float) -> float:
-    """Return the number of a tag, or a default where a header lacks it, or has 0."""
-    numbers = _numbers(header, name, path)
-    return (numbers[0] if numbers else 0) or default
 
 
 def _is_no_image(header: Any) -> bool:
@@ -187,13 +132,13 @@ def _is_no_image(header: Any) -> bool:
 
 
 def _require_size(header: Any, path: Path) -> None:
-    if not (_number(header, "Rows", path, 0) and _number(header, "Columns", path, 0)):
+    if not (read_number(header, "Rows", path, 0) and read_number(header, "Columns", path, 0)):
         raise InputError(f"expected a DICOM image in {path}, but it cannot be read (it has no size); replace it")
 
 
 def _check_single(header: Any, path: Path) -> None:
     _require_size(header, path)
-    frames, samples = (int(_number(header, name, path, 1)) for name in ("NumberOfFrames", "SamplesPerPixel"))
+    frames, samples = (int(read_number(header, name, path, 1)) for name in ("NumberOfFrames", "SamplesPerPixel"))
     if frames > 1 or samples > 1:
         kind = f"{frames} frames" if frames > 1 else f"{samples} colours"
         raise InputError(f"expected one grey frame in {path}, but it has {kind}; convert it to NIfTI or to pictures")
@@ -202,7 +147,7 @@ def _check_single(header: Any, path: Path) -> None:
 def _check_alike(headers: Sequence[Any], paths: Sequence[Path]) -> None:
     for name in SAME:
         for header, path in zip(headers, paths, strict=True):
-            values = [_numbers(headers[0], name, paths[0]), _numbers(header, name, path)]
+            values = [read_numbers(headers[0], name, paths[0]), read_numbers(header, name, path)]
             if len(values[0]) != len(values[1]) or not np.allclose(values[0], values[1], atol=1e-3):
                 raise InputError(
                     f"expected one {name} in all files of a series, but {paths[0]} has {values[0]} and {path} {values[1]}; move "
@@ -213,12 +158,14 @@ def _check_alike(headers: Sequence[Any], paths: Sequence[Path]) -> None:
 def _positions(headers: Sequence[Any], paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Return the normal of the slices (3,), and the position of each slice (N, 3), mm."""
     for header, path in zip(headers, paths, strict=True):
-        if not all(_numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient")):
+        if not all(read_numbers(header, name, path) for name in ("ImagePositionPatient", "ImageOrientationPatient")):
             raise InputError(
                 f"expected the position and orientation of every slice in its header, but {path} lacks them; name single files"
             )
-    normal = np.cross(*np.reshape(_numbers(headers[0], "ImageOrientationPatient", paths[0]), (2, 3)))
-    return normal, np.array([_numbers(header, "ImagePositionPatient", path) for header, path in zip(headers, paths, strict=True)])
+    normal = np.cross(*np.reshape(read_numbers(headers[0], "ImageOrientationPatient", paths[0]), (2, 3)))
+    return normal, np.array(
+        [read_numbers(header, "ImagePositionPatient", path) for header, path in zip(headers, paths, strict=True)]
+    )
 
 
 def _step(positions: np.ndarray, normal: np.ndarray, pixel: float, paths: Sequence[Path]) -> np.ndarray:
@@ -262,7 +209,7 @@ def _step(positions: np.ndarray, normal: np.ndarray, pixel: float, paths: Sequen
 def _pixel_spacing(header: Any, path: Path) -> tuple[float, float] | None:
     """Return the height and width of a pixel, mm: of the patient, or of the detector of a radiograph."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
-        if numbers := _numbers(header, name, path):
+        if numbers := read_numbers(header, name, path):
             return numbers[0], numbers[1]
     return None
 
@@ -274,7 +221,7 @@ def _affine(header: Any, path: Path, step: np.ndarray | None) -> np.ndarray | No
     C.7.6.2.1-1, and of several slices nibabel's "DICOM affines": last minus first position, by the number of steps.
     """
     names = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-    spacing, position, orientation = (_numbers(header, name, path) for name in names)
+    spacing, position, orientation = (read_numbers(header, name, path) for name in names)
     if not (spacing and position and orientation):
         return None
     along_columns, along_rows = np.reshape(orientation, (2, 3))
@@ -282,65 +229,6 @@ def _affine(header: Any, path: Path, step: np.ndarray | None) -> np.ndarray | No
     affine[:3, 0] = along_columns * spacing[1]
     affine[:3, 1] = along_rows * spacing[0]
     normal = np.cross(along_columns, along_rows)
-    affine[:3, 2] = normal * _number(header, "SliceThickness", path, 1.0) if step is None else step
+    affine[:3, 2] = normal * read_number(header, "SliceThickness", path, 1.0) if step is None else step
     affine[:3, 3] = position
     return TO_RAS @ affine
-
-
-def _read_pixels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read the values of a slice (rows, columns), with slope and intercept applied, white is high; and which are padding, bool.
-
-    MONOCHROME1 only says that low values are shown white, so Hounsfield units stay as they are. Other stored values are inverted
-    within their range before the slope is applied: all slices alike, and as those of a MONOCHROME2 copy.
-    """
-    import pydicom
-
-    try:
-        data = pydicom.dcmread(path)
-        values = data.pixel_array
-    except Exception as error:  # of the decoders, too
-        raise InputError(
-            f"expected pixels in {path}, but they cannot be read ({in_one_line(error)}); replace the file, or convert it to "
-            "uncompressed DICOM"
-        ) from None
-    padding = _is_padding(values, data, path)
-    if data.get("PhotometricInterpretation") == "MONOCHROME1" and not _is_hounsfield(data):
-        values = _invert(values, int(_number(data, "BitsStored", path, 0)))
-    slope, intercept = _number(data, "RescaleSlope", path, 1.0), _number(data, "RescaleIntercept", path, 0.0)
-    if (slope, intercept) != (1, 0):
-        values = values * slope + intercept
-    return values, padding
-
-
-def _is_padding(values: np.ndarray, data: Any, path: Path) -> np.ndarray:
-    """Return where stored values are padding around an image that fills no rectangle; source: DICOM PS3.3, C.7.5.1.1.2.
-
-    A limit that was written with the wrong sign, such as 63536 for -2000, is that of the same bits.
-    """
-    padding, limit = (_numbers(data, name, path) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
-    limits, bits = [*padding, *limit], 8 * values.dtype.itemsize
-    if not padding or values.dtype.kind == "f" or min(limits) < -(2 ** (bits - 1)) or max(limits) >= 2**bits:
-        return np.zeros(values.shape, bool)
-    stored = np.array(limits, np.int64).astype(values.dtype)
-    return (values >= stored.min()) & (values <= stored.max())
-
-
-def _fill(values: np.ndarray, padding: np.ndarray) -> np.ndarray:
-    """Return values with the lowest of the image in the place of padding, which would distort percentiles."""
-    return np.where(padding, values[~padding].min(), values) if padding.any() and not padding.all() else values
-
-
-def _is_hounsfield(data: Any) -> bool:
-    """Return whether slope and intercept make Hounsfield units of the stored values; source: DICOM PS3.3, C.8.2.1."""
-    kind = data.get("RescaleType") or ("HU" if data.get("Modality") == "CT" else "")
-    return kind == "HU" and data.get("RescaleIntercept") is not None
-
-
-def _invert(values: np.ndarray, bits: int) -> np.ndarray:
-    """Return stored values from the other end of the range of their bits, of the same type if they are within it."""
-    if values.dtype.kind == "f":
-        return -values
-    if values.dtype.kind == "i":
-        return -1 - values
-    inverted = 2**bits - 1 - values.astype(np.int64)
-    return inverted if inverted.min() < 0 else inverted.astype(values.dtype)

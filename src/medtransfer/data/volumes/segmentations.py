@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from medtransfer.data.volumes.dicom import TO_RAS, is_segmentation, read_header
+from medtransfer.data.volumes.dicom import TO_RAS, is_segmentation
+from medtransfer.data.volumes.dicom_tags import read_header
 from medtransfer.data.volumes.geometry import Geometry, place_on
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line
