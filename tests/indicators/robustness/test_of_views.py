@@ -1,8 +1,10 @@
 """Robustness of two arrays of features, against the paper's equation written out."""
 
 import json
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.spatial.distance import cdist
@@ -48,6 +50,49 @@ def test_negatives_are_of_other_groups_and_the_error_is_over_groups() -> None:
     alike = robustness(views, views, groups=groups)
     assert (alike.value, alike.error, alike.flags, len(alike.replicates)) == (1.0, 0.0, {}, 6)
     assert robustness(FIRST, SECOND, groups=["a"] * 12).error is None
+
+
+NUMBERED = np.array([7, 7, 3, 3, 9, 9, 0, 0, 4, 4, 1, 1])
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        NUMBERED.tolist(), NUMBERED.astype(">i2"), NUMBERED.astype(float)[::-1][::-1], NUMBERED.astype(str),
+        torch.from_numpy(NUMBERED), list(torch.from_numpy(NUMBERED)), list(NUMBERED), NUMBERED.astype(object),
+        pd.Series(NUMBERED, index=NUMBERED + 5), pd.Series(NUMBERED.astype(str)).astype("category"), iter(NUMBERED.tolist()),
+        [(number, "left") for number in NUMBERED], [(number, "left") for number in torch.from_numpy(NUMBERED)],
+    ],
+)  # fmt: skip
+def test_groups_are_equal_by_value_whatever_holds_them(groups: Any) -> None:
+    """Images of one group are alike, so that a negative of it would have no distance, and would cost half the margin's loss."""
+    views = np.repeat(np.eye(6), 2, axis=0)
+    score = robustness(views, views, groups=groups)
+    assert (score.value, score.error, len(score.replicates)) == (1.0, 0.0, 6)
+    assert robustness(views, views).value < 1
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (NUMBERED[:, None], r"as an array or list \(N,\), one per image, but got the shape \(12, 1\)"),
+        (torch.from_numpy(NUMBERED)[:, None], r"the shape \(12, 1\)"),
+        (pd.DataFrame({"patient": NUMBERED}), r"the shape \(12, 1\)"),
+        (torch.tensor(3), r"the shape \(\)"),
+        (list(torch.from_numpy(NUMBERED)[:, None]), "image 0, counted from 0, has a value of type Tensor"),
+        ([[number] for number in NUMBERED], "has a value of type list"),
+        ("abcdefghijkl", "a value of type str"),
+        (dict(enumerate(NUMBERED)), "a value of type dict"),
+        (5, "a value of type int"),
+        (np.where(NUMBERED == 9, np.nan, NUMBERED), "image 4, counted from 0, has nan"),
+        (pd.Series([*NUMBERED[:11], None], dtype="Int64"), "image 11, counted from 0, has <NA>"),
+        (["a"] * 11 + [None], "image 11, counted from 0, has None"),
+        (torch.arange(5), "the group of each of 12 images, but got 5 groups"),
+    ],
+)
+def test_groups_that_are_not_a_scalar_per_image_are_refused(groups: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        robustness(FIRST, SECOND, groups=groups)
 
 
 def test_odd_features_are_counted() -> None:

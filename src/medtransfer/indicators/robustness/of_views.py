@@ -1,6 +1,5 @@
 """Robustness of features at hand: `medtransfer.robustness`."""
 
-from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from medtransfer.config import default_params
+from medtransfer.data.passed_arrays import group_numbers
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.distances import pair_distances
 from medtransfer.indicators.robustness.negatives import negatives
@@ -17,7 +17,7 @@ from medtransfer.records import Score
 
 
 def robustness(
-    first: Any, second: Any, *, groups: Sequence[Hashable] | None = None, distance: str | None = None, margin: float | None = None,
+    first: Any, second: Any, *, groups: Any = None, distance: str | None = None, margin: float | None = None,
     negative: str | None = None, seed: int | None = None,
 ) -> Score:  # fmt: skip
     """Compute the robustness of an encoder to the jitter between two views of the same images.
@@ -30,8 +30,8 @@ def robustness(
     Args:
         first: features of one view of each image, an array or tensor (N, D), or maps (N, C, H, W), which are flattened; N >= 2.
         second: features of another view of each image, of the same shape, in the same order.
-        groups: group of each image, such as its patient, N values. Negatives are of other groups, and the error is one over
-            groups. None: each image is on its own.
+        groups: group of each image, such as its patient: N numbers or names in a list, an array, a tensor or a pandas Series.
+            Negatives are of other groups, and the error is one over groups. None: each image is on its own.
         distance: distance of features: `cosine`, `pearson`, `l2` or `euclidean`. For all that follow, and for this one, None
             is the packaged default, the key of this name in the section `score` of params.yaml.
         margin: the paper's epsilon, >= 0, in units of the distance.
@@ -44,8 +44,8 @@ def robustness(
         group, for paired comparisons of encoders. `StoppingRule.update` takes it as it is.
 
     Raises:
-        ValueError: the features are not two arrays of one shape and two images at least, the groups are not as many as the
-            images, or there is no such distance, margin or kind of negatives.
+        ValueError: the features are not two arrays of one shape and two images at least, the groups are not one scalar per
+            image, or there is no such distance, margin or kind of negatives.
 
     Source: Eq. 3 of arXiv:2410.18677.
     """
@@ -54,7 +54,7 @@ def robustness(
     if distance not in DISTANCES:
         raise ValueError(f"expected a distance out of {', '.join(DISTANCES)}, but got {distance!r}")
     queries, keys = _rows(first, "first"), _rows(second, "second")
-    members = _members(groups, len(queries))
+    members = np.arange(len(queries)) if groups is None else group_numbers(groups, len(queries))
     plan = negatives([str(member) for member in members], negative or default.negative, default.seed if seed is None else seed)
     d_pos, flags = pair_distances(queries, keys)
     d_neg, more = pair_distances(queries, keys[torch.from_numpy(plan.negative)])
@@ -73,13 +73,3 @@ def _rows(features: Any, name: str) -> Tensor:
     if values.ndim < 2:
         raise ValueError(f"expected features (N, D) or (N, C, H, W) of the {name} view, but got {tuple(values.shape)}")
     return values.flatten(1)
-
-
-def _members(groups: Sequence[Hashable] | None, count: int) -> np.ndarray:
-    """Return the number of each image's group, (N,)."""
-    if groups is None:
-        return np.arange(count)
-    if len(groups) != count:
-        raise ValueError(f"expected the group of each of {count} images, but got {len(groups)} groups")
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
