@@ -1,6 +1,7 @@
 """Loaded models: raw images become exactly what the target's samples were, and no prediction depends on its neighbours."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -133,7 +134,9 @@ def test_raw_numbers_are_scaled_by_the_rule(
     ("rule", "images", "message"),
     [(None, np.zeros((1, 8, 8, 1), np.uint8), "run `medtransfer prepare` and the same `medtransfer finetune` again"),
      (ImageRule("keep"), np.zeros((1, 8, 8, 1)), "expected 8-bit values"), (OWN, np.full((1, 8, 8, 1), np.nan), "NaN"),
-     (OWN, np.zeros((1, 8, 8, 2)), "1 or 3 channels"),
+     (OWN, np.zeros((1, 8, 8, 5)), "1 or 3 channels in the images, .* got 5, which may be frames or sequences"),
+     (OWN, np.zeros((1, 8, 8, 4), np.uint8), r"red, green, blue and alpha, .*; leave out the alpha channel, .* images\[..., :3\]"),
+     (OWN, np.zeros((1, 8, 8, 2)), r"grey and alpha, .* images\[..., :1\]"),
      (ImageRule("window", 0, 1, channels=[1]), np.zeros((1, 8, 8, 1)), "at least 2 channels")],
 )  # fmt: skip
 def test_images_that_the_rule_does_not_fit_are_refused(
@@ -141,6 +144,90 @@ def test_images_that_the_rule_does_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         load_model(make_model(rule=rule), accelerator="cpu").predict(images)
+
+
+RAW = np.random.default_rng(0).integers(0, 256, (2, 40, 36, 1), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("convert", [
+    torch.from_numpy, lambda images: torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
+    lambda images: images[:, ::-1].copy()[:, ::-1], np.asfortranarray, np.ma.masked_array,
+    *([lambda images: torch.from_numpy(images).cuda()] if torch.cuda.is_available() else []),
+])  # fmt: skip
+def test_images_are_the_same_in_any_array(convert: Callable[[np.ndarray], Any], make_model: Callable[..., Path]) -> None:
+    model = load_model(make_model(), accelerator="cpu")
+    assert np.array_equal(model.predict(convert(RAW)), model.predict(RAW))
+
+
+@pytest.mark.parametrize("convert", [
+    lambda numbers: torch.from_numpy(numbers).requires_grad_(), lambda numbers: torch.from_numpy(numbers).bfloat16(),
+    lambda numbers: numbers.astype(">f8"), lambda numbers: numbers.astype(np.int64), lambda numbers: numbers.astype(">u2"),
+])  # fmt: skip
+def test_numbers_are_the_same_in_any_type(convert: Callable[[np.ndarray], Any], make_model: Callable[..., Path]) -> None:
+    model, numbers = load_model(make_model(), accelerator="cpu"), RAW.astype(np.float32)  # whole, below 256: exact in each type
+    assert np.array_equal(model.predict(convert(numbers)), model.predict(numbers))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "got a value of type NoneType; pass an array"),
+        ("scans", "a value of type str; .* predict files with medtransfer.predict"),
+        (Path("scans"), "a value of type PosixPath"),
+        (RAW.tolist(), "a value of type list"),
+        (Pillow.fromarray(RAW[0, ..., 0]), "a value of type Image"),
+        (RAW.astype(complex), "values of type complex128; convert them"),
+        (RAW.astype(object), "values of type object"),
+        (RAW.astype(str), "values of type <U3"),
+        (torch.from_numpy(RAW).to_sparse(), "a tensor of the layout torch.sparse_coo"),
+        (np.ma.masked_array(RAW, RAW > 100), "masked values; fill them in"),
+        (RAW[..., 0], r"the shape \(2, 40, 36\); pass one image as image\[None\], or grey images as images\[..., None\]"),
+        (torch.from_numpy(RAW[0, ..., 0]), r"the shape \(40, 36\); pass one grey image as image\[None, :, :, None\]"),
+        (RAW[:0], r"the shape \(0, 40, 36, 1\)"),
+    ],
+)
+def test_what_is_no_array_of_images_is_refused(images: Any, message: str, make_model: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match=rf"expected images \(N, H, W, C\) as a NumPy array or a torch tensor .*{message}"):
+        load_model(make_model(), accelerator="cpu").predict(images)
+
+
+@pytest.mark.parametrize("build", TINIEST)
+def test_predictions_do_not_depend_on_the_default_type_of_torch(build: str, make_model: Callable[..., Path]) -> None:
+    folder = make_model(build=build)
+    model = load_model(folder, accelerator="cpu")
+    expected = model.predict(RAW)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = [model.predict(RAW), load_model(folder, accelerator="cpu").predict(RAW)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(array.dtype == np.float32 and np.array_equal(array, expected) for array in found)
+
+
+def test_a_network_in_training_mode_predicts_the_same_and_stays_in_it(make_model: Callable[..., Path]) -> None:
+    model = load_model(make_model(), accelerator="cpu")
+    expected, norms = model.predict(RAW), [name for name in model.network.state_dict() if "running" in name]
+    model.network.train()
+    model.network.decoder.eval()
+    modes = {name: module.training for name, module in model.network.named_modules()}
+    assert norms and np.array_equal(model.predict(RAW), expected)
+    assert {name: module.training for name, module in model.network.named_modules()} == modes
+
+
+@pytest.mark.parametrize("given", [{"folder": None}, {"folder": 3}, {"folder": "models/a", "checkpoints": None}])
+def test_what_is_no_folder_is_refused(given: dict) -> None:
+    with pytest.raises(InputError, match=f"expected a path as {list(given)[-1]}, but got a value of type"):
+        load_model(**given)
+
+
+def test_a_model_is_named_before_copies_of_the_tracking_store(make_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_model()
+    shutil.copytree(folder, copy := tmp_path / "mlartifacts/1/artifacts/model")
+    with pytest.raises(InputError, match=f"such as {folder}$"):
+        load_model(tmp_path)
+    shutil.rmtree(folder)
+    with pytest.raises(InputError, match=f"such as {copy}$"):
+        load_model(tmp_path)
 
 
 def spoil(folder: Path, what: str) -> Path:

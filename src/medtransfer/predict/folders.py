@@ -6,6 +6,7 @@ from pathlib import Path
 from medtransfer.errors import InputError
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo
 from medtransfer.tasks import TASKS
+from medtransfer.tracking.relocation import ARTIFACTS, OF_MLFLOW
 
 
 def read_model_info(folder: Path) -> ModelInfo:
@@ -21,7 +22,7 @@ def read_model_info(folder: Path) -> ModelInfo:
             raise InputError(f"expected the task in {path} to be one of {', '.join(TASKS)}, but got {info.task!r}; fine-tune again")
         return info
     if not (folder / "metrics.json").exists():
-        below = sorted(str(file.parent) for file in folder.glob(f"**/{MODEL_FILE}"))
+        below = sorted((str(file.parent) for file in folder.glob(f"**/{MODEL_FILE}")), key=_is_artifact)
         remedy = f"name a model below it, such as {below[0]}" if below else "name the folder of a fine-tuned model"
         raise InputError(f"expected {MODEL_FILE} and {WEIGHTS_FILE} of a fine-tuned model in {folder}, but it has none; {remedy}")
     if not (folder / WEIGHTS_FILE).exists():
@@ -33,6 +34,11 @@ def read_model_info(folder: Path) -> ModelInfo:
         f"expected {path}, but the model is of an earlier version, which wrote none; run the same `medtransfer finetune` again, "
         "which adds it without training"
     )
+
+
+def _is_artifact(folder: str) -> bool:
+    """Return whether a folder is MLflow's copy of a model, which is named only where there is no other."""
+    return not {ARTIFACTS, OF_MLFLOW}.isdisjoint(Path(folder).parts)
 
 
 def read_models(folders: Sequence[Path]) -> list[ModelInfo]:

@@ -1,5 +1,7 @@
 """Load a fine-tuned model from its folder, and predict from raw pixels as the model's target was prepared."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,18 +34,19 @@ from medtransfer.tasks.contract import Task
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import lay_out, open_fabric, place
 from medtransfer.training.fabric import Fabric
+from medtransfer.working_folder import path_text
 
 CHUNK = 16  # images per forward pass of a GPU, the last ones filled up: an algorithm that depends on it never changes
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fine-tuned model in eval mode.
+    """A fine-tuned model, loaded in eval mode.
 
     Attributes:
         folder: where it was loaded from.
         info: its record.
-        network: normalised images (N, C, H, W) to logits.
+        network: normalised images (N, C, H, W), of `info.input_channels` channels, to logits.
         fabric: its device and precision.
     """
 
@@ -57,14 +60,16 @@ class Model:
         """Task of the model."""
         return TASKS[self.info.task]
 
-    def predict(self, images: np.ndarray, plan: Plan | None = None) -> np.ndarray:
+    def predict(self, images: np.ndarray | Tensor, plan: Plan | None = None) -> np.ndarray:
         """Predict raw images, scaled as those of the model's target were.
 
-        The bits of an image's prediction do not depend on the images beside it.
+        The bits of an image's prediction do not depend on the images beside it. The network is in eval mode for the prediction,
+        and afterwards in the mode that it was in.
 
         Args:
-            images: (N, H, W, C) with the channels of raw images; uint8, or other numbers, which the model's image rule scales:
-                percentiles per image are those of each image, percentiles per volume or group those of all images together.
+            images: array, or tensor on any device, (N, H, W, C) with the channels of raw images; uint8, or other real numbers,
+                which the model's image rule scales: percentiles per image are those of each image, percentiles per volume or
+                group those of all images together.
             plan: how images are resized, cut and flipped; None for what the model was tested with.
 
         Returns:
@@ -72,7 +77,7 @@ class Model:
             of images (N, classes).
 
         Raises:
-            ValueError: the images have another shape.
+            ValueError: the images have another shape or type, or masked values.
             InputError: the model's rule does not say how to scale them, or a value is NaN or infinite.
         """
         pixels = stored_pixels(images, self.info, "the images")
@@ -97,12 +102,26 @@ class Model:
         """
         chunk = 1 if self.fabric.device.type == "cpu" else CHUNK
         rows = []
-        for part in images.split(chunk):
-            filled = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])
-            with self.fabric.autocast():
-                logits = self.network(place(self.fabric, filled))
-            rows.append(self.task.probabilities(logits.float())[: len(part)].cpu())
+        with _eval_mode(self.network):
+            for part in images.split(chunk):
+                filled = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])
+                with self.fabric.autocast():
+                    logits = self.network(place(self.fabric, filled))
+                rows.append(self.task.probabilities(logits.float())[: len(part)].cpu())
         return torch.cat(rows)
+
+
+@contextmanager
+def _eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put every module in eval mode within the block, and those that were in training mode back after it."""
+    training = [module for module in network.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def load_model(
@@ -120,9 +139,10 @@ def load_model(
         The model, with `info`, `network` and `predict(images)`.
 
     Raises:
-        InputError: the folder holds no model, a file is broken or belongs to another model, or the encoder is missing.
+        InputError: the folder holds no model or is no path, a file is broken or belongs to another model, or the encoder is
+            missing.
     """
-    folder = Path(folder)
+    folder, checkpoints = Path(path_text(folder, "folder")), Path(path_text(checkpoints, "checkpoints"))
     info = read_model_info(folder)
     weights = folder / WEIGHTS_FILE
     require_file(weights, "the weights of a model", "fine-tune again with --force, or fetch the file")
@@ -132,11 +152,11 @@ def load_model(
             f"differs ({sha256[:12]}…); get both files again, or fine-tune again with --force"
         )
     fabric = open_fabric(accelerator, 1, precision)
-    return Model(folder, info, fabric.to_device(lay_out(_build(folder, info, Path(checkpoints)).eval())), fabric)
+    return Model(folder, info, fabric.to_device(lay_out(_build(folder, info, checkpoints).eval())), fabric)
 
 
 def _build(folder: Path, info: ModelInfo, checkpoints: Path) -> nn.Module:
-    """Build the network and load its weights.
+    """Build the network and load its weights: float32, whatever torch's default is.
 
     Raises:
         InputError: they do not fit.
@@ -153,7 +173,7 @@ def _build(folder: Path, info: ModelInfo, checkpoints: Path) -> nn.Module:
             f"expected the weights of the model that {folder / MODEL_FILE} describes in {folder / WEIGHTS_FILE}, but they do not "
             f"fit ({' '.join(str(error).split())[:300]}); fine-tune again with --force"
         ) from None
-    return network
+    return network.float()
 
 
 def _frozen(folder: Path, info: ModelInfo, checkpoints: Path) -> Encoder:

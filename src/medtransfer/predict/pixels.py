@@ -3,15 +3,22 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from medtransfer.data.intensities import IntensityRule, Limits, require_finite, to_uint8
 from medtransfer.errors import InputError
 from medtransfer.records import ImageRule, ModelInfo
 
 log = logging.getLogger("medtransfer")
+IMAGES = "images (N, H, W, C) as a NumPy array or a torch tensor of real numbers"
+SHAPES = {  # what to do with images of other numbers of axes
+    2: "pass one grey image as image[None, :, :, None]", 3: "pass one image as image[None], or grey images as images[..., None]",
+}  # fmt: skip
 _NOTED: set[tuple[int, tuple[int, ...]]] = set()  # numbers of channels, and those that are taken, that this process has noted
 
 
@@ -30,11 +37,11 @@ def rule_of(info: ModelInfo) -> ImageRule:
     return ImageRule(**info.image_rule)
 
 
-def stored_pixels(images: np.ndarray, info: ModelInfo, source: str) -> np.ndarray:
+def stored_pixels(images: np.ndarray | Tensor, info: ModelInfo, source: str) -> np.ndarray:
     """Scale and convert raw images as those of the model's target were.
 
     Args:
-        images: (N, H, W, C), any numbers; uint8 is kept.
+        images: (N, H, W, C), any real numbers; uint8 is kept.
         info: the model.
         source: their name, for messages.
 
@@ -42,15 +49,36 @@ def stored_pixels(images: np.ndarray, info: ModelInfo, source: str) -> np.ndarra
         uint8 (N, H, W, channels).
 
     Raises:
-        ValueError: another shape.
+        ValueError: another type or shape.
         InputError: the rule does not say how to scale them, or a value is NaN or infinite.
     """
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"expected images (N, H, W, C), but got {images.shape}")
+    values = _to_array(images)
+    if values.ndim != 4 or 0 in values.shape:
+        raise ValueError(f"expected {IMAGES}, but got the shape {values.shape}; {SHAPES.get(values.ndim, 'pass another shape')}")
     rule = rule_of(info)
-    taken = take_channels(images, rule, source)
+    taken = take_channels(values, rule, source)
     pixels = taken if taken.dtype == np.uint8 else scale(taken, rule, source)
     return convert_channels(pixels, info.channels)
+
+
+def _to_array(images: Any) -> np.ndarray:
+    """Return images as an array of real numbers, or raise ValueError."""
+    if not isinstance(images, np.ndarray | Tensor):
+        raise ValueError(
+            f"expected {IMAGES}, but got a value of type {type(images).__name__}; pass an array, such as "
+            "np.stack([np.asarray(image) for image in images]), or predict files with medtransfer.predict"
+        )
+    values = images
+    if isinstance(values, Tensor):
+        try:
+            values = (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()  # NumPy has no bfloat16
+        except (RuntimeError, TypeError):  # a sparse or quantised tensor, or one without values
+            raise ValueError(f"expected {IMAGES}, but got a tensor of the layout {images.layout}; pass a dense one") from None
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"expected {IMAGES}, but got values of type {values.dtype}; convert them, such as by .astype(np.float32)")
+    if np.ma.is_masked(values):
+        raise ValueError(f"expected {IMAGES}, but got an array with masked values; fill them in, such as by .filled(0)")
+    return np.asarray(values)
 
 
 def take_channels(values: np.ndarray, rule: ImageRule, source: str) -> np.ndarray:
@@ -81,9 +109,19 @@ def require_channels(count: int, rule: ImageRule, source: str) -> None:
             _note_channels(count, tuple(rule.channels), source)
     if wanted:
         raise InputError(
-            f"expected {wanted} in {source}, as the model's target has, but got {count}, which may be frames or sequences; give "
-            "such images"
+            f"expected {wanted} in {source}, as the model's target has, but got {count}, {_what_channels_may_be(count, rule)}"
         )
+
+
+def _what_channels_may_be(count: int, rule: ImageRule) -> str:
+    """Return what the channels may be that a model does not take, and the remedy."""
+    if rule.channels is None and count in (2, 4):
+        colours = "grey" if count == 2 else "red, green, blue"
+        return (
+            f"which may be {colours} and alpha, or frames or sequences; leave out the alpha channel, in an array by "
+            f"images[..., :{count - 1}], or give images of one frame"
+        )
+    return "which may be frames or sequences; give such images"
 
 
 def _note_channels(count: int, taken: tuple[int, ...], source: str) -> None:

@@ -54,12 +54,13 @@ def _slide(picture: np.ndarray, info: ModelInfo, predict: Callable[[Tensor], Ten
     picture = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)))
     rows, columns = (starts(*sides, plan.overlap) for sides in zip(picture.shape[:2], (tall, wide), strict=True))
     boxes = [(top, left) for top in rows for left in columns]
-    total, count = None, torch.zeros(picture.shape[:2])
+    total, count = None, torch.zeros(picture.shape[:2], dtype=torch.float32)
     for first in range(0, len(boxes), AT_ONCE):
         part = boxes[first : first + AT_ONCE]
         cut = np.stack([picture[top : top + tall, left : left + wide] for top, left in part])
         found = _average_flips(normalise(to_images(cut), info.mean, info.std), predict, plan.flips)  # (n, outputs, tall, wide)
-        total = torch.zeros(found.shape[1], *picture.shape[:2]) if total is None else total
+        if total is None:
+            total = torch.zeros(found.shape[1], *picture.shape[:2], dtype=torch.float32)
         for (top, left), probabilities in zip(part, found, strict=True):
             total[:, top : top + tall, left : left + wide] += probabilities
             count[top : top + tall, left : left + wide] += 1
