@@ -107,6 +107,7 @@ def test_bits_do_not_depend_on_the_batch(build: str, make_model: Callable[..., P
 
 def test_the_network_takes_normalised_images_and_returns_logits(make_model: Callable[..., Path]) -> None:
     model = load_model(make_model(classes=["a", "b"], thresholds=[]), accelerator="cpu")
+    assert (model.info.channels, model.info.input_channels) == (1, 3)
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         logits = model.network(images)
