@@ -4,6 +4,56 @@ from collections.abc import Hashable, Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+UNSUPPORTED = (np.uint16, np.uint32, np.uint64, np.longdouble)  # by PyTorch, at least by some of its operations
+
+
+def to_tensor(values: Any, expected: str) -> Tensor:
+    """Return a tensor of the real numbers that a caller passed.
+
+    Args:
+        values: a dense tensor, which stays on its device, a list of tensors of one shape, or whatever NumPy makes an array of
+            numbers of. Masked values become NaN.
+        expected: what it should be, for the message.
+
+    Returns:
+        A tensor without gradients, of the type of the values; float64 where PyTorch or NumPy has none for them.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if isinstance(values, list | tuple) and values and all(isinstance(value, Tensor) for value in values):
+        shapes = sorted({tuple(value.shape) for value in values})
+        if len(shapes) > 1:
+            raise ValueError(f"expected {expected}, but got tensors of the shapes {shapes[0]} and {shapes[1]}; pass one tensor")
+        values = torch.stack([to_tensor(value, expected).to(values[0].device) for value in values])
+    if not isinstance(values, Tensor):
+        return torch.from_numpy(_to_array(values, expected))
+    if values.layout != torch.strided or values.is_nested or values.is_quantized or values.is_meta or values.is_complex():
+        kind = "a tensor without values" if values.is_meta else f"a tensor of {values.dtype} and of the layout {values.layout}"
+        raise ValueError(f"expected {expected}, but got {kind}; convert it to a dense tensor of real numbers")
+    return values.detach().double() if values.dtype in (torch.uint16, torch.uint32, torch.uint64) else values.detach()
+
+
+def _to_array(values: Any, expected: str) -> np.ndarray:
+    """Return a contiguous, writable array of numbers in the byte order of the machine, as PyTorch wants them."""
+    try:
+        if np.ma.is_masked(values):
+            values = values.astype(np.float64).filled(np.nan)
+        array = np.asarray(values)
+        if array.dtype.kind in "OSU":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"expected {expected}, but got a value of type {type(values).__name__}, of which NumPy makes none ({reason})"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected {expected}, but got values of type {array.dtype}; convert them to real numbers")
+    kind = np.float64 if array.dtype.newbyteorder("=").type in UNSUPPORTED else array.dtype.newbyteorder("=")
+    return np.require(array, kind, ["C", "W"])
 
 
 def group_numbers(groups: Any, count: int) -> np.ndarray:

@@ -68,10 +68,12 @@ def _to_array(images: Any) -> np.ndarray:
             f"expected {IMAGES}, but got a value of type {type(images).__name__}; pass an array, such as "
             "np.stack([np.asarray(image) for image in images]), or predict files with medtransfer.predict"
         )
-    values = images
-    if isinstance(values, Tensor):
+    values: np.ndarray
+    if isinstance(images, np.ndarray):
+        values = images
+    else:
         try:
-            values = (values.float() if values.dtype == torch.bfloat16 else values).detach().cpu().numpy()  # NumPy has no bfloat16
+            values = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()  # NumPy has no bfloat16
         except (RuntimeError, TypeError):  # a sparse or quantised tensor, or one without values
             raise ValueError(f"expected {IMAGES}, but got a tensor of the layout {images.layout}; pass a dense one") from None
     if values.dtype.kind not in "biuf":

@@ -1,6 +1,8 @@
 """Robustness of two arrays of features, against the paper's equation written out."""
 
 import json
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,70 @@ def test_it_is_the_papers_equation(distance: str, margin: float) -> None:
 def test_maps_are_flattened_and_tensors_are_arrays() -> None:
     maps = torch.from_numpy(RNG.normal(size=(2, 6, 3, 2, 2)).astype(np.float32)).requires_grad_()
     assert robustness(maps[0], maps[1]) == robustness(maps[0].detach().numpy().reshape(6, -1), maps[1].flatten(1))
+
+
+def of_tensors(features: np.ndarray) -> list[torch.Tensor]:
+    return list(torch.from_numpy(features))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda features: features.copy()[::-1][::-1], lambda features: features[:, ::-1].copy()[:, ::-1], np.asfortranarray,
+        lambda features: features.astype(">f8"), lambda features: features.astype(object), lambda features: features.astype("U32"),
+        lambda features: features.astype(np.longdouble), np.ndarray.tolist, list, pd.DataFrame, of_tensors, torch.from_numpy,
+        lambda features: tuple(of_tensors(features)), np.ma.masked_array, lambda features: torch.from_numpy(features)[None][0],
+    ],
+)  # fmt: skip
+def test_features_are_the_same_in_any_array(convert: Callable[[np.ndarray], Any]) -> None:
+    first = convert(FIRST)
+    assert robustness(first, convert(SECOND)) == robustness(first, SECOND) == robustness(FIRST, SECOND)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", ">i4", "u2", "u4", "u8", "i8"])
+def test_whole_numbers_are_numbers(kind: str) -> None:
+    first, second = (np.abs(10 * view).astype(kind) for view in (FIRST, SECOND))
+    expected = robustness(first.astype(np.float64), second.astype(np.float64)).value
+    assert robustness(first, second).value == pytest.approx(expected, rel=1e-6)
+    if not kind.startswith(">"):
+        assert robustness(torch.from_numpy(first), torch.from_numpy(second)).value == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_read_only_array_is_no_matter_of_a_warning() -> None:
+    first = FIRST.copy()
+    first.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert robustness(first, list(SECOND)) == robustness(FIRST, SECOND)
+
+
+def test_masked_values_are_not_finite() -> None:
+    mask = np.zeros(FIRST.shape, bool)
+    mask[3, 1] = True
+    missing = np.where(mask, np.nan, FIRST)
+    assert robustness(np.ma.masked_array(FIRST, mask), SECOND) == robustness(missing, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (FIRST.astype(complex), "values of type complex128"),
+        (torch.from_numpy(FIRST.astype(complex)), "a tensor of torch.complex128"),
+        (torch.from_numpy(FIRST).to_sparse(), "a tensor of torch.float64 and of the layout torch.sparse_coo"),
+        (torch.from_numpy(FIRST).to("meta"), "a tensor without values"),
+        (FIRST.astype("M8[s]"), r"values of type datetime64\[s\]"),
+        (np.full((12, 5), "lesion"), "a value of type ndarray, of which NumPy makes none .*could not convert string to float"),
+        (pd.DataFrame({"name": ["lesion"] * 12, "x": range(12)}), "a value of type DataFrame, of which NumPy makes none"),
+        ([[1.0, 2.0], [3.0]], "a value of type list, of which NumPy makes none"),
+        ([torch.ones(2), torch.ones(3)], r"tensors of the shapes \(2,\) and \(3,\); pass one tensor"),
+        (None, r"the shape \(\); pass one row per image"),
+        ("features.npy", "a value of type str"),
+        (lambda: FIRST, "a value of type function"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(first: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"of the first view as an array of real numbers, but got {message}"):
+        robustness(first, SECOND)
 
 
 def test_the_defaults_are_those_of_params_yaml() -> None:
@@ -104,11 +170,15 @@ def test_odd_features_are_counted() -> None:
 @pytest.mark.parametrize(
     ("first", "changed", "message"),
     [
-        (FIRST[:, 0], {}, r"of the first view, but got \(12,\)"),
+        (FIRST[:, 0], {}, r"of the first view .*, but got the shape \(12,\)"),
         (FIRST[:5], {}, r"of one shape"),
         (FIRST, {"groups": [1, 2]}, "the group of each of 12 images, but got 2 groups"),
         (FIRST, {"distance": "far"}, "a distance out of cosine, .*, but got 'far'"),
         (FIRST, {"margin": -1.0}, "margins >= 0"),
+        (FIRST, {"distance": ["cosine"]}, r"a distance out of cosine, .*, but got \['cosine'\]"),
+        (FIRST, {"margin": "0.1"}, "a finite margin >= 0, but got '0.1'"),
+        (FIRST, {"seed": 1.5}, "a seed as a whole number of at least 0, but got 1.5"),
+        (FIRST, {"seed": -1}, "a seed as a whole number of at least 0, but got -1"),
         (FIRST, {"negative": "none"}, "a kind of negatives out of random, paper, but got 'none'"),
     ],
 )
