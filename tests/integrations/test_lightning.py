@@ -92,7 +92,8 @@ def test_scores_at_given_epochs_with_errors_and_lower_ones_better(tmp_path: Path
 
 
 def test_epochs_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match=r"epochs of at least 1 to score at, but got \[0, 1\]"):
-        TransferabilityStopping(lambda model: 0.0, epochs=[0, 1])
+    for epochs in ([0, 1], [1.5], ["1"], [], 5):
+        with pytest.raises(InputError, match="epochs as whole numbers of at least 1 to score at, but got"):
+            TransferabilityStopping(lambda model: 0.0, epochs=epochs)
     keys = {TransferabilityStopping(lambda model: 0.0, rule).state_key for rule in ("keep-stop", "patience-2")}
     assert len(keys) == 2

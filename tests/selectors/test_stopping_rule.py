@@ -5,7 +5,9 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 import medtransfer
 from medtransfer.errors import InputError
@@ -73,6 +75,70 @@ def test_misuse_is_refused_and_leaves_the_rule_as_it_was():
     assert list(rule.seen) == [1]
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = medtransfer.Nothing
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (None, "the score as a number, but got None"),
+        ("0.3", "the score as a number, but got '0.3'"),
+        ([0.3], r"the score as a number, but got \[0.3\]"),
+        (1 + 2j, "the score as a number"),
+        (np.array([0.7, 0.8]), r"the score as a number, but got an array of the shape \(2,\)"),
+        (torch.tensor([0.7, 0.8]), r"an array of the shape \(2,\)"),
+        ({"value": None}, "`value` as a number, but got None"),
+        ({"value": "0.3"}, "`value` as a number, but got '0.3'"),
+        ({"value": 0.3, "error": "none"}, "`error` as a number, but got 'none'"),
+        ({"value": 0.3, "replicates": 0.3}, "`replicates` as a list of numbers, but got 0.3"),
+        ({"value": 0.3, "replicates": [0.3, None]}, "`replicates` as a number, but got None"),
+    ],
+)
+def test_what_is_no_score_is_refused_at_once(scores, message):
+    rule = StoppingRule("patience-2")
+    rule.update(1, 0.5)
+    with pytest.raises(ValueError, match=message):
+        rule.update(2, scores)
+    assert list(rule.seen) == [1] and not rule.update(2, 0.6) and rule.choice == 2
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), torch.tensor([0.5], requires_grad=True), np.array([[0.5]])])
+def test_a_single_number_may_be_of_any_kind(value):
+    for scores in (value, {"value": value, "error": value, "source_accuracy": None, "replicates": np.float32([0.25, 0.75])}):
+        rule = StoppingRule("first-drop")
+        rule.update(np.int64(1), scores)
+        assert json.loads(json.dumps(rule.state_dict()))["seen"][0][1]["value"] == 0.5
+    assert rule.seen[1].error == 0.5 and rule.seen[1].replicates == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("epoch", ["2", 2.5, -1, None, float("nan"), float("inf"), [2]])
+def test_what_is_no_epoch_is_refused(epoch):
+    with pytest.raises(ValueError, match="the epoch as a whole number of at least 0, but got"):
+        StoppingRule("patience-2").update(epoch, 0.5)
+
+
+def test_an_epoch_may_be_a_whole_float():
+    rule = StoppingRule("patience-2")
+    rule.update(3.0, 0.5)
+    assert rule.choice == 3 and isinstance(rule.choice, int)
+
+
+@pytest.mark.parametrize(
+    "state", [{}, None, [], {"seen": []}, {"seen": 5, "none_is_best": False}, {"seen": [1], "none_is_best": False}]
+)
+def test_what_is_no_state_is_refused_and_the_rule_stays(state):
+    rule = StoppingRule("patience-2")
+    rule.update(1, 0.5)
+    with pytest.raises(ValueError, match="expected what StoppingRule.state_dict returns, .* but got"):
+        rule.load_state_dict(state)
+    with pytest.raises(ValueError, match="`value` as a number"):
+        rule.load_state_dict({"seen": [[1, 0.4], [2, {"value": None}]], "none_is_best": True})
+    assert (list(rule.seen), rule.choice) == ([1], 1)
+
+
+@pytest.mark.parametrize("name", [None, 3, ["keep-stop"]])
+def test_what_is_no_name_of_a_rule_is_refused(name):
+    with pytest.raises(InputError, match="the stopping rule as a name out of first-drop, .*, but got"):
+        StoppingRule(name)
 
 
 def test_importing_the_package_loads_no_library():

@@ -1,5 +1,6 @@
 """Score a model in the middle of its training, and pass the score to a stopping rule."""
 
+import operator
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -30,12 +31,16 @@ class Watch:
             higher_is_better: whether an improvement of the score is a rise.
 
         Raises:
-            InputError: there is no such rule, or an epoch is below 1.
+            InputError: there is no such rule, or an epoch is no whole number of at least 1.
         """
-        if epochs is not None and (not epochs or min(epochs) < 1):
-            raise InputError(f"expected epochs of at least 1 to score at, but got {sorted(epochs)}")
+        try:
+            chosen = None if epochs is None else frozenset(map(operator.index, epochs))
+        except TypeError:
+            chosen = frozenset()
+        if chosen is not None and (not chosen or min(chosen) < 1):
+            raise InputError(f"expected epochs as whole numbers of at least 1 to score at, but got {epochs!r}")
         self.score, self.rule = score, StoppingRule(rule, higher_is_better=higher_is_better)
-        self.epochs = None if epochs is None else frozenset(epochs)
+        self.epochs = chosen
 
     def due(self, epoch: int) -> bool:
         """Return whether to score after an epoch."""

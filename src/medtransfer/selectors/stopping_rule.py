@@ -1,5 +1,7 @@
 """A stopping rule for any training loop: `medtransfer.StoppingRule`."""
 
+import operator
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -43,12 +45,15 @@ class StoppingRule:
 
         Args:
             epoch: finished epochs of pretraining; 0, the random initialisation, takes no part.
-            scores: the score as a number or as `medtransfer.robustness` returns it, or a mapping with `value` and, where
-                known, `error`, `source_accuracy` and `replicates` (values without each block of images, for paired errors).
+            scores: the score as a number, an array or tensor of one number, or as `medtransfer.robustness` returns it, or a
+                mapping with `value` and, where known, `error`, `source_accuracy` and `replicates` (values without each block of
+                images, for paired errors).
 
         Raises:
-            ValueError: a number is not finite, one that the rule needs is missing, or the epoch was seen before.
+            ValueError: the epoch is no whole number of at least 0 or not above those seen before, the score is no number or not
+                finite, or a number that the rule needs is missing.
         """
+        epoch = _whole(epoch)
         rule, observation = self._replay(), Observation.of(scores)
         if rule.stopped_at is not None:
             return True
@@ -96,11 +101,22 @@ class StoppingRule:
         return {"seen": seen, "none_is_best": self._none_is_best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what was observed; a rule of another name decides on it again."""
-        seen, self._seen = state["seen"], {}
+        """Restore what was observed; a rule of another name decides on it again.
+
+        Raises:
+            ValueError: it is no state of a rule, or lacks what this rule needs; the rule stays as it was.
+        """
+        restored = StoppingRule(self.name, higher_is_better=self.higher_is_better)
+        try:
+            seen, none_is_best = [(epoch, observation) for epoch, observation in state["seen"]], bool(state["none_is_best"])
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise ValueError(
+                f"expected what StoppingRule.state_dict returns, with `seen` and `none_is_best`, but got {reprlib.repr(state)}; "
+                "pass the state of a rule"
+            ) from None
         for epoch, observation in seen:
-            self.update(int(epoch), observation)
-        self._none_is_best = bool(state["none_is_best"])
+            restored.update(epoch, observation)
+        self._seen, self._none_is_best = restored._seen, none_is_best
 
     def _signed(self, observation: Observation) -> Observation:
         return observation if self.higher_is_better else observation.negated()
@@ -111,3 +127,16 @@ class StoppingRule:
         for epoch, observation in self._seen.items():
             rule.observe(epoch, self._signed(observation))
         return rule
+
+
+def _whole(epoch: Any) -> int:
+    """Return the number of an epoch, which some loops count as a float, or raise ValueError."""
+    try:
+        whole = int(epoch) if isinstance(epoch, float) and epoch.is_integer() else operator.index(epoch)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise ValueError(
+            f"expected the epoch as a whole number of at least 0, but got {epoch!r}; pass the number of finished epochs"
+        )
+    return whole

@@ -41,6 +41,8 @@ def find_stopping_rule(name: str, key: str) -> type[Walk]:
         InputError: there is no such rule, it observes every candidate, or its parameter cannot have the value.
     """
     known = {known: rule for known, rule in RULES.items() if issubclass(rule, Walk)}
+    if not isinstance(name, str):
+        raise InputError(f"expected {key} as a name out of {', '.join(known)}, but got {name!r}")
     if name in known:
         return known[name]
     family, _, text = name.rpartition("-")

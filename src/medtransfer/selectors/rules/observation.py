@@ -35,17 +35,19 @@ class Observation:
         """Convert a number, a score with its error, or a mapping with the names of the attributes.
 
         Raises:
-            ValueError: the mapping lacks `value`, or has another name.
+            ValueError: the mapping lacks `value`, or has another name, or something is no number.
         """
         if isinstance(seen, Observation):
             return seen
         if isinstance(seen, Score):
             return cls(seen.number, seen.error, replicates=seen.replicates)
         if not isinstance(seen, Mapping):
-            return cls(float(seen))
+            return cls(_number(seen, "the score"))
         if "value" not in seen or not set(seen) <= set(FIELDS):
             raise ValueError(f"expected `value` and, if known, {', '.join(FIELDS[1:])}, but got {', '.join(map(str, seen))}")
-        return cls(**seen)
+        value, replicates = _number(seen["value"], "`value`"), seen.get("replicates")
+        known = {name: _number(seen[name], f"`{name}`") for name in FIELDS[1:3] if seen.get(name) is not None}
+        return cls(value, **known, replicates=_numbers(() if replicates is None else replicates, "`replicates`"))
 
     def negated(self) -> "Observation":
         """Return the observation with the opposite score, for scores of which lower ones are better."""
@@ -60,6 +62,24 @@ class Observation:
         numbers = [number for number in (self.value, self.error, self.source_accuracy) if number is not None]
         if not all(map(math.isfinite, [*numbers, *self.replicates])) or (self.error or 0) < 0:
             raise ValueError(f"expected finite numbers and an error of at least 0 of {name}, but got {self}")
+
+
+def _number(value: Any, name: str) -> float:
+    """Return a number, or the one of an array or tensor, as a plain float."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):  # no number, or several
+        got = f"an array of the shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+        raise ValueError(f"expected {name} as a number, but got {got}; pass a single number") from None
+
+
+def _numbers(values: Any, name: str) -> list[float]:
+    try:
+        return [_number(value, name) for value in values]
+    except TypeError:
+        raise ValueError(f"expected {name} as a list of numbers, but got {values!r}") from None
 
 
 def rise(before: Observation, after: Observation) -> tuple[float, float]:
