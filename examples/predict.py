@@ -1,5 +1,6 @@
 """Use a fine-tuned model on files and on arrays: python examples/predict.py MODEL IMAGES."""
 
+import logging
 import sys
 
 import numpy as np
@@ -22,4 +23,5 @@ def main(folder: str, images: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # shows what a long call is doing
     main(*sys.argv[1:])

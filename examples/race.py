@@ -1,5 +1,6 @@
 """Choose a checkpoint by fine-tuning the candidates in rungs: python examples/race.py TARGET CHECKPOINTS..."""
 
+import logging
 import sys
 
 import medtransfer
@@ -14,4 +15,5 @@ def main(target: str, *candidates: str) -> None:
 
 
 if __name__ == "__main__":  # processes that fine-tune import this file
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # shows what a long call is doing
     main(*sys.argv[1:])

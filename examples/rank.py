@@ -1,5 +1,6 @@
 """Rank two encoders on folders of images and masks: python examples/rank.py IMAGES MASKS."""
 
+import logging
 import sys
 
 import medtransfer
@@ -15,4 +16,5 @@ def main(images: str, masks: str) -> None:
 
 
 if __name__ == "__main__":  # processes that measure candidates import this file
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # shows what a long call is doing
     main(*sys.argv[1:])

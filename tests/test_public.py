@@ -18,6 +18,7 @@ from medtransfer.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+CODE = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -61,10 +62,24 @@ def test_the_version_is_semantic_and_in_the_changelog() -> None:
     assert "Semantic Versioning" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
+@pytest.mark.parametrize("code", CODE)
 def test_the_pages_code_compiles_and_calls_what_exists(code: str) -> None:
     compile(code, "api.md", "exec")
     assert set(re.findall(r"medtransfer\.(\w+)\(", code)) <= set(PUBLIC)
+
+
+@pytest.mark.parametrize("setup", [code for code in CODE if "logging." in code])
+def test_the_pages_lines_show_what_a_call_does(setup: str, tmp_path: Path) -> None:
+    """A call begins with the params that count."""
+    end = "\nmedtransfer.rank('scans', candidates='no_such_model')"
+    for code, shown in ((setup, True), ("", False)):
+        command = [sys.executable, "-c", f"import medtransfer\n{code}{end}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert ("there is no params.yaml in" in done.stderr) == shown and "InputError" in done.stderr
+
+
+def test_two_ways_of_showing_lines_are_described() -> None:
+    assert sum("logging." in code for code in CODE) == 2
 
 
 @pytest.mark.parametrize(

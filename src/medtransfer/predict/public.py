@@ -13,7 +13,8 @@ def predict(
 ) -> dict[str, Path]:  # fmt: skip
     """Write masks of images in their own geometry, as the command `medtransfer predict` does; finished files are reused.
 
-    For arrays in memory there is `medtransfer.load_model(folder).predict(array)`.
+    For arrays in memory there is `medtransfer.load_model(folder).predict(array)`. A long call is silent but for warnings, and
+    progress bars on a terminal; `logging.basicConfig(level=logging.INFO, format="%(message)s")` before it shows what it is doing.
 
     ```python
     masks = medtransfer.predict("new_scans", "models/my-lesions/unet-simple/e010-full-s123124", out="predicted")

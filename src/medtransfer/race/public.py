@@ -16,6 +16,9 @@ def race(candidates: str | Path | Sequence[str | Path] = (), *, target: str | No
     fine-tunings are reused, page and tables are written to the folder `out`, and the winner is tested once. Fine-tunings run
     in processes of their own, so a script that calls it needs the guard `if __name__ == "__main__":`.
 
+    A long call is silent but for warnings, and progress bars on a terminal;
+    `logging.basicConfig(level=logging.INFO, format="%(message)s")` before it shows what it is doing.
+
     ```python
     race = medtransfer.race(["checkpoints/unet-simple"], target="my-lesions", budget_factor=0.45)
     print(race.entrants[race.winner].name, race.tested, race.spent, "of", race.full, "epochs")

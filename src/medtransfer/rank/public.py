@@ -23,6 +23,9 @@ def rank(
     is a run in the tracking store. Several candidates are measured in processes of their own, so a script that calls it
     needs the guard `if __name__ == "__main__":`.
 
+    A long call is silent but for warnings, and progress bars on a terminal;
+    `logging.basicConfig(level=logging.INFO, format="%(message)s")` before it shows what it is doing.
+
     ```python
     ranking = medtransfer.rank("scans", "drawn", candidates=["resnet50.a1_in1k", "convnext_tiny.fb_in1k", "random"])
     for index in ranking.order:
