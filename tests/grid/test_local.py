@@ -422,3 +422,25 @@ except KeyboardInterrupt:
 """
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.stdout.splitlines() == ["child True", "reached", "interrupted False"], child.stderr
+
+
+SCRIPT = """
+import os
+from medtransfer.config.load import default_params
+from medtransfer.grid.local import Local
+if __name__ == "__main__":
+    os.chdir("..")
+    Local().prepare(default_params(), 2, 2, "cpu")
+    print("started")
+"""
+
+
+def test_a_script_from_standard_input_is_refused_before_a_process_starts(tmp_path: Path) -> None:
+    """Each process would import it, and fail."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    for words, refused in ((["-"], True), (["script.py"], False), (["-m", "script"], False), (["-c", SCRIPT], False)):
+        command = [sys.executable, *words]
+        done = subprocess.run(command, input=SCRIPT, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+        assert (done.stdout == "started\n") != refused, done.stderr
+        assert ("expected a script in a file, since the processes that share the work import it, but got <stdin>" in done.stderr) \
+            == refused  # fmt: skip

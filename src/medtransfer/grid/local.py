@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing import process as this_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.environment import count_cores, has_driver, quiet_libraries
+from medtransfer.errors import InputError
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
@@ -74,12 +76,14 @@ class Local(LauncherKind):
         if are_counted(params) or (accelerator != "cpu" and has_driver()):
             return
         if (started := _count_uniform(params, workers, count, [])) > 1:
+            _require_script()
             with _to_be_inherited(_count_threads(params, started, [])):
                 _context()
                 forkserver.ensure_running()
 
     def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
         """Start worker processes; see `LauncherKind`."""
+        _require_script()
         gpus = usable_gpus(accelerator)
         _check(params, jobs, gpus)
         return LocalLauncher(params, count_workers(params, workers, jobs, gpus), gpus, logs)
@@ -97,6 +101,21 @@ class Local(LauncherKind):
         for job in jobs:
             counts[job.kind] = max(counts.get(job.kind, 0.0), _at_once(params, most, machine, job))
         return counts
+
+
+def _require_script() -> None:
+    """Refuse a script that no process can import, as each does with the caller's: one from standard input, or that is gone.
+
+    Raises:
+        InputError: the script is not in a file.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None  # it has one under `python -m`
+    if path is not None and not Path(getattr(this_process, "ORIGINAL_DIR", None) or "", path).exists():
+        raise InputError(
+            f"expected a script in a file, since the processes that share the work import it, but got {path}, which is none; save "
+            "the script as a file and run that, or set workers to 1, which needs no such process"
+        )
 
 
 def _check(params: Params, jobs: Sequence[Runnable], gpus: Sequence[str]) -> None:
