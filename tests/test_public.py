@@ -99,6 +99,22 @@ def test_what_is_no_path_is_refused(call: Callable[[], object], expected: str) -
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: medtransfer.rank("scans", by="zzz"), "rank.by names the indicator 'zzz'"),
+        (lambda: medtransfer.race(unknown=1), "race.unknown: is not a known key"),
+        (lambda: medtransfer.predict("scans", "models/a", overlap=2), r"predict.overlap: must be less than 1 \(got 2\)"),
+    ],
+)
+def test_a_wrong_setting_is_one_of_the_arguments(
+    call: Callable[[], object], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^1 error in the arguments: {message}"):
+        call()
+
+
 def test_a_single_candidate_is_not_taken_by_its_letters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()

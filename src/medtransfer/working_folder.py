@@ -29,7 +29,8 @@ REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by 
 
 
 def load(
-    files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None, *, makes_targets: bool = False
+    files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None, *, makes_targets: bool = False,
+    given_in: str = "the command line",
 ) -> Params:  # fmt: skip
     """Load the params that count in the working folder.
 
@@ -37,6 +38,7 @@ def load(
         files: YAML files, or names of packaged presets, that override the folder's params.yaml, which need not exist.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
         makes_targets: as of `load_params`.
+        given_in: as of `load_params`.
 
     Raises:
         InputError: a file cannot be read, keys are unknown or of a wrong type, or the folder holds other code; or a script without
@@ -47,7 +49,20 @@ def load(
     if not os.path.lexists(PARAMS):
         _say_defaults(Path.cwd())
     remember(files)
-    return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED, makes_targets)
+    return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED, makes_targets, given_in)
+
+
+def load_arguments(section: str, values: Mapping[str, Any]) -> Params:
+    """Load the params of a function of the package.
+
+    Args:
+        section: section of params.yaml.
+        values: what the function was given, by key of the section.
+
+    Raises:
+        InputError: as of `load`.
+    """
+    return load(overrides={f"{section}.{key}": value for key, value in values.items()}, given_in="the arguments")
 
 
 def _require_guard() -> None:

@@ -62,7 +62,7 @@ class Source(NamedTuple):
 
 def load_params(
     paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None,
-    makes_targets: bool = False,
+    makes_targets: bool = False, given_in: str = "the command line",
 ) -> Params:  # fmt: skip
     """Read params.yaml, override it by further files and single values, and validate the result.
 
@@ -73,12 +73,13 @@ def load_params(
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
         registered: names that the code defines, by kind, a key of USED, such as `{"mode": MODES}`.
         makes_targets: whether targets are made, so that other sections than `prepare` may name some that are not there yet.
+        given_in: where the single values are from, for messages.
 
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
     sources = [read_source(path) for path in paths]
-    sources += [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
+    sources += [Source(given_in, tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
     params, errors, names = check_sources(sources, registered or {}, makes_targets)
     if params is None:
         raise InputError(f"{_count(errors)} in {' and '.join(names)}: {'; '.join(errors)}")

@@ -48,7 +48,7 @@ def read_models(folders: Sequence[Path]) -> list[ModelInfo]:
         InputError: there are none, or they predict different classes or have different regions.
     """
     if not folders:
-        raise InputError("expected the folder of a fine-tuned model in predict.model, but got none; name one with --model")
+        raise InputError("expected the folder of a fine-tuned model in predict.model, but got none; name one (--model)")
     infos = [read_model_info(folder) for folder in folders]
     for info, folder in zip(infos, folders, strict=True):
         if (info.task, info.classes) != (infos[0].task, infos[0].classes):

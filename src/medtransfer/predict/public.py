@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.predict import stage
-from medtransfer.working_folder import load, path_text, path_texts
+from medtransfer.working_folder import load_arguments, path_text, path_texts
 
 
 def predict(
@@ -35,7 +35,7 @@ def predict(
     given = {"images": path_text(images, "images"), "model": path_texts(model, "model"), **settings}
     if masks is not None and (reference := path_text(masks, "masks")):
         given["masks"] = reference
-    params = load(overrides={f"predict.{key}": value for key, value in given.items()})
+    params = load_arguments("predict", given)
     records, _ = stage.predict(params.predict, Path(params.pretrain.out), Path(params.prepare.out))
     return {
         record.image: Path(params.predict.out) / record.outputs.get("mask", record.outputs.get("labels", "")) for record in records

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtransfer.race import stage
 from medtransfer.race.outcome import Race
-from medtransfer.working_folder import load, path_texts
+from medtransfer.working_folder import load_arguments, path_texts
 
 
 def race(candidates: str | Path | Sequence[str | Path] = (), *, target: str | None = None, **settings: Any) -> Race:
@@ -39,4 +39,4 @@ def race(candidates: str | Path | Sequence[str | Path] = (), *, target: str | No
     """
     named = {"candidates": path_texts(candidates, "candidates"), "target": target}
     given = {key: value for key, value in named.items() if value} | settings
-    return stage.race(load(overrides={f"race.{key}": value for key, value in given.items()}))
+    return stage.race(load_arguments("race", given))

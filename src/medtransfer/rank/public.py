@@ -6,7 +6,7 @@ from typing import Any
 
 from medtransfer.rank import stage
 from medtransfer.rank.ranking import Ranking
-from medtransfer.working_folder import load, path_text, path_texts
+from medtransfer.working_folder import load_arguments, path_text, path_texts
 
 
 def rank(
@@ -50,4 +50,4 @@ def rank(
     folders = {key: path_text(folder, key) for key, folder in {"images": images, "masks": masks}.items() if folder is not None}
     named = {**folders, "candidates": path_texts(candidates, "candidates")}
     given = {key: value for key, value in named.items() if value} | settings
-    return stage.rank(load(overrides={f"rank.{key}": value for key, value in given.items()}))
+    return stage.rank(load_arguments("rank", given))
