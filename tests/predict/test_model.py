@@ -184,6 +184,8 @@ def test_numbers_are_the_same_in_any_type(convert: Callable[[np.ndarray], Any], 
         (np.ma.masked_array(RAW, RAW > 100), "masked values; fill them in"),
         (RAW[..., 0], r"the shape \(2, 40, 36\); pass one image as image\[None\], or grey images as images\[..., None\]"),
         (torch.from_numpy(RAW[0, ..., 0]), r"the shape \(40, 36\); pass one grey image as image\[None, :, :, None\]"),
+        (RAW.transpose(0, 3, 1, 2), r"the shape \(2, 1, 40, 36\); move the channels last, as np.moveaxis\(images, 1, -1\)"),
+        (torch.zeros(2, 3, 40, 36), r"the shape \(2, 3, 40, 36\); move the channels last"),
         (RAW[:0], r"the shape \(0, 40, 36, 1\)"),
     ],
 )

@@ -55,6 +55,10 @@ def stored_pixels(images: np.ndarray | Tensor, info: ModelInfo, source: str) -> 
     values = _to_array(images)
     if values.ndim != 4 or 0 in values.shape:
         raise ValueError(f"expected {IMAGES}, but got the shape {values.shape}; {SHAPES.get(values.ndim, 'pass another shape')}")
+    if values.shape[1] in (1, 3, 4) and min(values.shape[2:]) > 4:
+        raise ValueError(
+            f"expected {IMAGES}, but got the shape {values.shape}; move the channels last, as np.moveaxis(images, 1, -1)"
+        )
     rule = rule_of(info)
     taken = take_channels(values, rule, source)
     pixels = taken if taken.dtype == np.uint8 else scale(taken, rule, source)
