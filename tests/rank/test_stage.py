@@ -263,7 +263,7 @@ def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred
         (
             {"images": "{pictures}", "size": [33, 32]},
             InputError,
-            "^expected images whose sides are multiples of .*; set `--size 32`",
+            "^expected images whose sides are multiples of .*; set the size to 32 .`--size 32`.$",
         ),
     ],
 )
@@ -274,7 +274,9 @@ def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message
 
 
 def test_sizes_that_no_record_tells_are_left_to_the_measurement(ranked, pictures):
-    with pytest.raises(StageError, match="none of the 4 candidates could be measured; .*sides are multiples of .*set `--size 32`"):
+    with pytest.raises(
+        StageError, match="none of the 4 candidates could be measured; .*sides are multiples of .*set the size to 32 .`--size 32`.$"
+    ):
         ranked("checkpoints/unet-simple", "random@resnet50", images=str(pictures / "my scans"), size=[33, 32])
 
 

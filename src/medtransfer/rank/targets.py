@@ -73,7 +73,7 @@ def _refuse_masks_among(folder: Path) -> None:
         if stems and (other := names.setdefault(stems, sub)) != sub:
             raise InputError(
                 f"expected images in {folder}, but {other.name}/ and {sub.name}/ hold pictures of the same names, as images and "
-                "masks do; name one with --images, the other with --masks"
+                "masks do; name one as images (--images), the other as masks (--masks)"
             )
 
 

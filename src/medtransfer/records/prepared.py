@@ -247,8 +247,9 @@ class PreparedTarget:
             return
         height, width = self.info.input
         fitting = [max(1, round(side / multiple)) * multiple for side in (height, width)]
-        size = f"--size {','.join(map(str, dict.fromkeys(fitting)))}"
-        remedy = f"set `{size}`"
+        sides = ",".join(map(str, dict.fromkeys(fitting)))
+        size = f"--size {sides}"
+        remedy = f"set the size to {sides} (`{size}`)"
         if self.info.settings.get("size") != self.info.input:
             remedy = f"prepare the target again with windows of {fitting[0]}x{fitting[1]} pixels"
         elif prepared:
