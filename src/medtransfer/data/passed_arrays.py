@@ -1,4 +1,4 @@
-"""Groups and features that a caller of the package passes: arrays, tensors, pandas' columns or lists."""
+"""Images, features and groups that a caller of the package passes: arrays, tensors, pandas' columns or lists."""
 
 from collections.abc import Hashable, Iterable, Mapping, Set
 from typing import Any
@@ -54,6 +54,36 @@ def _to_array(values: Any, expected: str) -> np.ndarray:
         raise ValueError(f"expected {expected}, but got values of type {array.dtype}; convert them to real numbers")
     kind = np.float64 if array.dtype.newbyteorder("=").type in UNSUPPORTED else array.dtype.newbyteorder("=")
     return np.require(array, kind, ["C", "W"])
+
+
+def to_image_array(images: Any, expected: str) -> np.ndarray:
+    """Return images that a caller passed as an array of the same type, since uint8 means other values than floats.
+
+    Args:
+        images: an array of real numbers without masked values, or a dense tensor on any device; bfloat16 becomes float32.
+        expected: what it should be, for the message.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not isinstance(images, np.ndarray | Tensor):
+        raise ValueError(
+            f"expected {expected}, but got a value of type {type(images).__name__}; pass an array, such as "
+            "np.stack([np.asarray(image) for image in images]), or predict files with medtransfer.predict"
+        )
+    array: np.ndarray
+    if isinstance(images, np.ndarray):
+        array = images
+    else:
+        try:
+            array = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()  # NumPy has no bfloat16
+        except (RuntimeError, TypeError):  # a sparse or quantised tensor, or one without values
+            raise ValueError(f"expected {expected}, but got a tensor of the layout {images.layout}; pass a dense one") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected {expected}, but got values of type {array.dtype}; convert them, such as by .astype(np.float32)")
+    if np.ma.is_masked(array):
+        raise ValueError(f"expected {expected}, but got an array with masked values; fill them in, such as by .filled(0)")
+    return np.asarray(array)
 
 
 def group_numbers(groups: Any, count: int) -> np.ndarray:

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medtransfer.data.passed_arrays import to_image_array
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.folders import read_model_info
-from medtransfer.predict.pixels import stored_pixels
+from medtransfer.predict.pixels import IMAGES, stored_pixels
 from medtransfer.predict.plan import Plan
 from medtransfer.predict.windows import predict_picture, predict_whole
 from medtransfer.records import (
@@ -80,7 +81,7 @@ class Model:
             ValueError: the images have another shape or type, or masked values.
             InputError: the model's rule does not say how to scale them, or a value is NaN or infinite.
         """
-        pixels = stored_pixels(images, self.info, "the images")
+        pixels = stored_pixels(to_image_array(images, IMAGES), self.info, "the images")
         return np.stack([self.predict_stored(picture, plan).numpy() for picture in pixels])
 
     def predict_stored(self, picture: np.ndarray, plan: Plan | None = None) -> Tensor:

@@ -3,12 +3,9 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from medtransfer.data.intensities import IntensityRule, Limits, require_finite, to_uint8
 from medtransfer.errors import InputError
@@ -37,7 +34,7 @@ def rule_of(info: ModelInfo) -> ImageRule:
     return ImageRule(**info.image_rule)
 
 
-def stored_pixels(images: np.ndarray | Tensor, info: ModelInfo, source: str) -> np.ndarray:
+def stored_pixels(images: np.ndarray, info: ModelInfo, source: str) -> np.ndarray:
     """Scale and convert raw images as those of the model's target were.
 
     Args:
@@ -49,42 +46,19 @@ def stored_pixels(images: np.ndarray | Tensor, info: ModelInfo, source: str) -> 
         uint8 (N, H, W, channels).
 
     Raises:
-        ValueError: another type or shape.
+        ValueError: another shape.
         InputError: the rule does not say how to scale them, or a value is NaN or infinite.
     """
-    values = _to_array(images)
-    if values.ndim != 4 or 0 in values.shape:
-        raise ValueError(f"expected {IMAGES}, but got the shape {values.shape}; {SHAPES.get(values.ndim, 'pass another shape')}")
-    if values.shape[1] in (1, 3, 4) and min(values.shape[2:]) > 4:
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"expected {IMAGES}, but got the shape {images.shape}; {SHAPES.get(images.ndim, 'pass another shape')}")
+    if images.shape[1] in (1, 3, 4) and min(images.shape[2:]) > 4:
         raise ValueError(
-            f"expected {IMAGES}, but got the shape {values.shape}; move the channels last, as np.moveaxis(images, 1, -1)"
+            f"expected {IMAGES}, but got the shape {images.shape}; move the channels last, as np.moveaxis(images, 1, -1)"
         )
     rule = rule_of(info)
-    taken = take_channels(values, rule, source)
+    taken = take_channels(images, rule, source)
     pixels = taken if taken.dtype == np.uint8 else scale(taken, rule, source)
     return convert_channels(pixels, info.channels)
-
-
-def _to_array(images: Any) -> np.ndarray:
-    """Return images as an array of real numbers, or raise ValueError."""
-    if not isinstance(images, np.ndarray | Tensor):
-        raise ValueError(
-            f"expected {IMAGES}, but got a value of type {type(images).__name__}; pass an array, such as "
-            "np.stack([np.asarray(image) for image in images]), or predict files with medtransfer.predict"
-        )
-    values: np.ndarray
-    if isinstance(images, np.ndarray):
-        values = images
-    else:
-        try:
-            values = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()  # NumPy has no bfloat16
-        except (RuntimeError, TypeError):  # a sparse or quantised tensor, or one without values
-            raise ValueError(f"expected {IMAGES}, but got a tensor of the layout {images.layout}; pass a dense one") from None
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"expected {IMAGES}, but got values of type {values.dtype}; convert them, such as by .astype(np.float32)")
-    if np.ma.is_masked(values):
-        raise ValueError(f"expected {IMAGES}, but got an array with masked values; fill them in, such as by .filled(0)")
-    return np.asarray(values)
 
 
 def take_channels(values: np.ndarray, rule: ImageRule, source: str) -> np.ndarray:
