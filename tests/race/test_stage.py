@@ -13,10 +13,10 @@ from tests.evidence.rows import row as outcome_row
 from tests.tasks.fakes import Watched
 
 import medtransfer
-from medtransfer import study, tracking
+from medtransfer import study, tracking, working_folder
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.race import page, public, stage, tables
+from medtransfer.race import page, stage, tables
 from medtransfer.race.stage import race as ended
 from medtransfer.race.stage import run
 from medtransfer.race.verdict import verdict
@@ -286,7 +286,12 @@ def test_a_winner_no_better_than_the_same_label_everywhere_is_named(raced, input
 def test_the_function_races_what_it_is_told_to(raced, inputs, tiny_params, monkeypatch):
     """The params are those of the command; the race ended before, so that nothing is trained."""
     given: list[dict[str, object]] = []
-    monkeypatch.setattr(public, "load", lambda overrides: (given.append(overrides), tiny_params({**CHOSEN, **overrides}))[1])
+
+    def load(overrides, given_in):
+        given.append(overrides)
+        return tiny_params({**CHOSEN, **overrides})
+
+    monkeypatch.setattr(working_folder, "load", load)
     monkeypatch.chdir(inputs)
     race = medtransfer.race(["checkpoints/unet-simple"], target="sample", seeds=1)
     assert given == [{"race.candidates": ["checkpoints/unet-simple"], "race.target": "sample", "race.seeds": 1}]
