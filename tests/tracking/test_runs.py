@@ -167,13 +167,13 @@ def test_the_run_of_mlflow_run_that_holds_another_result_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("params", "adopted"),
     [
-        ({"lr": 0.001}, True), ({"lr": 0.002}, False), ({"encoder": "unet"}, True), ({"encoder": "resnet"}, False),
-        ({"images": "scans"}, True), ({"weights": None}, True), ({"size": (64, 64)}, True),
+        ({"epoch": 5}, True), ({"epoch": 6}, False), ({"encoder": "unet"}, True), ({"encoder": "resnet"}, False),
+        ({"seed": 7}, True), ({"lr": 0.002, "images": "scans", "workers": 4}, True),
     ],
 )  # fmt: skip
 def test_the_run_of_mlflow_run_is_not_that_of_other_params(project_run: str, params: dict[str, object], adopted: bool) -> None:
     client = tracking.connect()
-    for name, value in {"encoder": "unet", "images": "./scans", "weights": "null", "size": "64"}.items():
+    for name, value in {"encoder": "unet", "epoch": "5.0", "seed": "7,8", "images": "./scans", "workers": "8"}.items():
         client.log_param(project_run, name, value)
     with tracking.open_run("score", "the name", "c1", params, {}) as run:
         assert (run.id == project_run) == adopted
@@ -181,9 +181,15 @@ def test_the_run_of_mlflow_run_is_not_that_of_other_params(project_run: str, par
         assert client.get_run(project_run).info.status == "RUNNING"
 
 
-def test_a_run_that_has_ended_is_not_opened_again(project_run: str) -> None:
-    tracking.connect().set_terminated(project_run, "FAILED")
-    assert finish("c1") != project_run and tracking.connect().get_run(project_run).info.status == "FAILED"
+def test_a_run_that_has_ended_is_not_opened_again_but_that_of_a_cell_that_was_interrupted(
+    project_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tracking.connect()
+    client.set_terminated(project_run, "FAILED")
+    assert finish("c1") != project_run and client.get_run(project_run).info.status == "FAILED"
+    client.set_tag(project_run, "medtransfer.cell", "c2")
+    monkeypatch.setenv("MLFLOW_RUN_ID", project_run)
+    assert finish("c2") == project_run and client.get_run(project_run).info.status == "FINISHED"
 
 
 def test_the_run_of_mlflow_run_is_kept_for_what_comes_after(project_run: str) -> None:

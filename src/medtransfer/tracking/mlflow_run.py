@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtransfer")
 _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
-_NAME = re.compile(r"(?!none|null)[\w-]+", re.IGNORECASE)
+_NAMES_RESULT = ("target", "encoder", "origin", "epoch", "mode", "seed")  # params; others may be written or set otherwise
 
 
 @contextmanager
@@ -62,7 +61,7 @@ def take_project_run(client: "MlflowClient", name: str, cell: str, params: Mappi
     """Return the run that `mlflow run` opened for this process, in the first call only, if it can become that of a cell.
 
     One cannot that has ended, that holds another result, such as that of the command before this one in a project's entry point,
-    or that has other values of the params, which MLflow does not change. The log says so.
+    or whose params name another one, since MLflow does not change them. The log says so.
 
     Args:
         client: client of the store.
@@ -82,21 +81,21 @@ def take_project_run(client: "MlflowClient", name: str, cell: str, params: Mappi
 
 def _is_of_another(opened: "Run", cell: str, params: Mapping[str, Any]) -> str:
     """Return why a run cannot become that of a cell; empty if it can."""
-    if opened.data.tags.get(CELL, cell) != cell:
+    held, status, given = opened.data.tags.get(CELL), opened.info.status, opened.data.params
+    if held not in (None, cell):
         return "holds another result"
-    if opened.info.status != "RUNNING":
-        return f"has ended ({opened.info.status})"
-    given = opened.data.params
-    other = [key for key, value in params.items() if key in given and _differ(given[key], str(value))]
+    if status == "FINISHED" or (held is None and status != "RUNNING"):
+        return f"has ended ({status})"  # one of this cell that was interrupted goes on
+    other = [key for key in _NAMES_RESULT if key in given and key in params and _differ(given[key], str(params[key]))]
     return f"has {other[0]} {given[other[0]]}, not {params[other[0]]}" if other else ""
 
 
 def _differ(first: str, second: str) -> bool:
-    """Return whether two params are different numbers or different names; lists and paths may be written in several ways."""
+    """Return whether two params are different numbers or names; several values, with commas, are of several cells."""
     try:
         return float(first) != float(second)
     except ValueError:
-        return bool(_NAME.fullmatch(first) and _NAME.fullmatch(second)) and first.lower() != second.lower()
+        return "," not in first and first != second
 
 
 def _find_project_run(client: "MlflowClient") -> "Run | None":
