@@ -1,6 +1,7 @@
 """Choices by fine-tuning first, against plain Python over every order of the seeds."""
 
 from itertools import permutations
+from math import inf
 from pathlib import Path
 from statistics import fmean
 
@@ -19,7 +20,7 @@ from medtransfer.analysis.halving import plan_rungs
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
-from medtransfer.analysis.trials import outcomes_of_choices
+from medtransfer.analysis.trials import highest_tis, outcomes_of_choices
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.selectors.trials import ETA, race
@@ -116,6 +117,15 @@ def test_luck_on_the_judging_seeds_may_bring_more_than_the_best() -> None:
     tis = [(0.7 + x) / 0.7 for x in luck]
     assert summary.mean_tis == pytest.approx(fmean(tis))
     assert summary.interval == pytest.approx(tuple(stats.ttest_1samp(tis, 0).confidence_interval(SAMPLING.confidence)))
+
+
+def test_only_a_trial_on_some_validation_images_may_exceed_the_best() -> None:
+    dice = {0: (0.3, 0.3), 5: (0.7, 0.6), 10: (0.6, 0.7)}
+    seen = {(key, seed): 0.5 for key in dice for seed in (0, 1)}
+    plain, validated = pool(dice, {5: 0.4, 10: 0.5}, name="moon"), pool(dice, {5: 0.4, 10: 0.5}, name="sun", validation=seen)
+    selectors = analyse([plain, validated], [], SAMPLING).by_selector
+    trial, score = (selectors[name].selector for name in ("one-each", "offline"))
+    assert (highest_tis([plain, validated], trial), highest_tis([plain], trial), highest_tis([validated], score)) == (inf, 1, 1)
 
 
 def test_noise_brings_nothing() -> None:

@@ -29,6 +29,13 @@ def test_relations_need_both_changes_to_be_seen(make_case: Any) -> None:
     assert steps[0].outcome_interval == pytest.approx((mean - stats.t.ppf(0.975, 1) * error, mean + stats.t.ppf(0.975, 1) * error))
 
 
+@pytest.mark.parametrize("gain", [0.01, 0.1 + 0.2 - 0.3, 0.0])
+def test_seeds_that_all_agree_tell_no_change_from_chance(gain: float, make_case: Any) -> None:
+    """Heads that are solved for are the same with every seed."""
+    (step,) = list_steps([make_case({0: (0.3, 0.3, 0.3), 1: (0.3 + gain,) * 3}, VALUES)], 0.95)
+    assert (step.is_seen, step.relation) == (False, "undecided")
+
+
 def test_changes_are_corrected_for_the_number_of_steps(make_case: Any) -> None:
     """A change that SciPy's t test sees alone is not seen among thirteen steps."""
     rng, epochs = np.random.default_rng(4), (0, 1, 5, 10)

@@ -60,7 +60,9 @@ def test_equal_differences_of_all_seeds_and_no_patients_decide_nothing():
     """A head that is solved for has the same score with every seed."""
     guard = make([0.7, 0.7, 0.7], none=[0.6, 0.6, 0.6])
     assert guard.compared(5) == "undecided" and guard.choice is None and guard.interval(5) == (-1, 1)
-    assert "95 % interval −1.000 to +1.000" in "\n".join(verdict(guard))
+    text = "\n".join(verdict(guard))
+    assert "95 % interval −1.000 to +1.000" in text and "all seeds gave the same, as heads that are solved for do" in text
+    assert "all seeds gave the same" not in "\n".join(verdict(make(EPOCHS["better"])))
 
 
 @pytest.mark.parametrize(

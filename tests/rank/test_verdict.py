@@ -43,7 +43,7 @@ def said(*candidates: RankedCandidate, **changed: Any) -> list[str]:
 )
 def test_a_candidate_beside_those_without_a_value_is_above_nothing(others: list[RankedCandidate], missing: str) -> None:
     headline, line, *_ = said(candidate("good", 0.3), *others)
-    assert headline == "Only one candidate could be measured, good: ridge probe 0.300 on 40 images of 20 patients of moon."
+    assert headline == "Only one candidate has a value, good: ridge probe 0.300 on 40 images of 20 patients of moon."
     assert line == missing
 
 

@@ -134,6 +134,24 @@ def test_held_out_values_count_what_their_choices_have_in_common(make_case: Call
     assert with_overlap(ClusterMean(0.5, None, 0, 2, ()), 2).error is None
 
 
+def test_of_families_the_one_of_fewest_targets_and_any_choice_count(make_case: Callable[..., Case]):
+    cases = [
+        make_case(target, {("cosine", -1): (10, 10, 5, 1)[(i + len(target)) % 4], ("l2", -1): (5, 1)[i % 2]}, f"net{i}")
+        for i in range(7) for target in ("moon", "sun", "star")
+    ]  # fmt: skip
+    three = judge_family("search", "", tabulate(cases, [C1, L1]), L1, default_measured=True)
+    two = judge_family("search", "", tabulate([case for case in cases if case.target != "star"], [C1]), L1, default_measured=True)
+    held_out = [target for family in (three, two) for target in family.held_out]
+    alone = cluster_mean(
+        [case.chosen["best"] for target in held_out for case in target.cases],
+        {"pretraining": [weights for target in held_out for weights in target.weights],
+         "target": [target.target for target in held_out for _ in target.cases]},
+    )  # fmt: skip
+    found = total([three, two]).mean_held_out
+    assert found is not None and found.error is not None and alone.error
+    assert found.error**2 == pytest.approx((1 + 2 / 1) * alone.error**2)
+
+
 @pytest.mark.parametrize(("targets", "weights", "settings"), [(6, 1, 40), (10, 3, 5), (10, 3, 40)])
 def test_of_equal_settings_a_search_seldom_seems_better_or_worse(targets: int, weights: int, settings: int):
     """Without the correction of their overlap it does in .13 to .17 of searches."""

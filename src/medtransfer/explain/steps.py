@@ -11,7 +11,7 @@ from scipy import stats
 from medtransfer.analysis.model import Interval
 from medtransfer.explain.cases import Case
 from medtransfer.explain.quantities import ROBUSTNESS
-from medtransfer.metrics.comparison import holm
+from medtransfer.metrics.comparison import TIE, holm
 from medtransfer.metrics.uncertainty import mean_interval
 from medtransfer.progress import track
 
@@ -108,20 +108,21 @@ def _steps(case: Case, level: int, confidence: float) -> Iterator[Step]:
         if rise is not None and np.isfinite(rise.error):
             half = float(stats.t.ppf((1 + confidence) / 2, rise.groups - 1)) * rise.error
             bounds = (rise.value - half, rise.value + half)
-            robustness_p = _p_value(rise.value, rise.error, rise.groups - 1)
+            robustness_p = _p_value(rise.value, rise.error, rise.groups)
         yield Step(
             case.pool.name, level, start, end, float(np.mean(gains)), mean_interval(gains, confidence) if len(gains) > 1 else None,
             robustness[end] - robustness[start], bounds,
-            _p_value(float(np.mean(gains)), float(stats.sem(gains)), len(gains) - 1) if len(gains) > 1 else None, robustness_p,
+            _p_value(float(np.mean(gains)), float(stats.sem(gains)), len(gains)) if len(gains) > 1 else None, robustness_p,
             round(1 - confidence, 12),
         )  # fmt: skip
 
 
-def _p_value(value: float, error: float, degrees: int) -> float:
-    """Return the two-sided p-value of a t test that a value is 0."""
-    if error == 0:
-        return 0.0 if value else 1.0
-    return float(2 * stats.t.sf(abs(value) / error, degrees))
+def _p_value(value: float, error: float, count: int) -> float:
+    """Return the two-sided p-value of a t test that a mean of `count` values is 0; 1 where they are all equal.
+
+    Equal values, such as those of all seeds where a head is solved for, say nothing about how others would be.
+    """
+    return float(2 * stats.t.sf(abs(value) / error, count - 1)) if error > TIE else 1.0
 
 
 def _gains(case: Case, start: int, end: int) -> list[float]:

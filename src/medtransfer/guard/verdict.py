@@ -45,6 +45,11 @@ def _doubt(guard: Guard, epoch: int) -> str:
 def _covered(guard: Guard) -> str:
     several = "; the intervals hold together" if len(guard.epochs) > 1 else ""
     seeds, first = len(guard.seeds), guard.differences[guard.epochs[0]]
+    if any(math.isinf(guard.differences[epoch].interval(guard.confidence)[0]) for epoch in guard.epochs):
+        return (
+            "An interval that covers all differences says that nothing tells how well one is known: all seeds gave the same, as "
+            "heads that are solved for do, and no values by patient are known; a checkpoint with --mode full would differ."
+        )
     if first.error_over_patients is None:
         why = "there is only one" if guard.patients < 2 else f"{guard.metric.label} is not known by patient"
         covered = f"other seeds of the fine-tuning ({seeds}), but not other patients, since {why}"

@@ -67,11 +67,13 @@ def _headline(ranking: Ranking) -> str:
     if not ranking.decides:
         return f"{label} is not defined on {where}: it needs 2 classes on the grid and 2 patients; {_all(count)}."
     standing = ranking.standings[ranking.by]
-    if not np.isfinite(standing.low).any():
-        return f"By {label} nothing can be distinguished on {where}, since {_why_no_intervals(ranking)}: {_all(count)}."
     compared = count - len(_undefined(ranking))
+    if not np.isfinite(standing.low).any():
+        remain = _all(count) if compared == count else f"{compared} of {count} candidates remain"
+        return f"By {label} nothing can be distinguished on {where}, since {_why_no_intervals(ranking)}: {remain}."
     if compared == 1:
-        alone = "There is one candidate" if count == 1 and not ranking.left_out else "Only one candidate could be measured"
+        measured = "Only one candidate could be measured" if ranking.left_out else "There is one candidate"
+        alone = measured if count == 1 else "Only one candidate has a value"
         return f"{alone}, {names[0]}: {label} {ranking.values(ranking.by)[ranking.kept[0]]:.3f} on {where}."
     if len(names) == 1:
         others = "the other one" if compared == 2 else f"each of the {compared - 1} others"

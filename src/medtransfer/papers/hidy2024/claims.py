@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medtransfer.analysis.model import Analysis, Judged, Sampling
-from medtransfer.analysis.summary import mean_over
-from medtransfer.metrics.comparison import ClusterMean, Interval, cluster_mean, mean_tis_interval
+from medtransfer.analysis.summary import mean_over, summary_of
+from medtransfer.metrics.comparison import ClusterMean, Interval, cluster_mean
 from medtransfer.papers.hidy2024.cells import Cell
 from medtransfer.papers.hidy2024.released import Missing
 
@@ -120,8 +120,9 @@ def _mean_above(selector: str, threshold: float) -> Callable[[Side], Evidence]:
     """Claim that a selector's mean TIS is above a threshold."""
 
     def judge(side: Side) -> Evidence:
-        mean = mean_over(side.judged(selector), side.values(selector))
-        return side.compare(mean, threshold, mean_tis_interval(mean, side.sampling.confidence))
+        cases = side.judged(selector)
+        summary = summary_of(cases[0].by_selector[selector].selector, cases, side.sampling)
+        return side.compare(mean_over(cases, side.values(selector)), threshold, summary.interval)
 
     return judge
 

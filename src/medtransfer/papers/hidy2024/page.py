@@ -247,7 +247,7 @@ DEFINED = {
     "first fails to rise and takes the checkpoint before.",
     "Interval": "of a mean: over pretrainings, on these datasets; nothing is said about other datasets.",
     "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "
-    "equivalent where it is shown to be within the margin; undecided otherwise.",
+    "equivalent where it is shown to be within the margin; undecided otherwise, also where both brought the same everywhere.",
 }
 EXPLAINED = {
     "claims": "`holds`, `does not hold`, or `open` where the interval contains the threshold: over pretrainings for means, over "

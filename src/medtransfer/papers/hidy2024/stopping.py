@@ -126,7 +126,7 @@ def _worth(results: Sequence[RuleResult], last: Summary | None) -> list[str]:
 def _guarded(guard: GuardResult | None, confidence: float) -> list[str]:
     if guard is None:
         return []
-    bounds = guard.gain.interval(confidence)
+    bounds = guard.gain.difference_interval(confidence)
     interval = f" ({signed(bounds[0], 4)} to {signed(bounds[1], 4)})" if bounds else ""
     return [
         f"No pretraining has a higher mean Dice than the choice of {guard.rule} in {guard.ahead} of {guard.pools} configurations. "
