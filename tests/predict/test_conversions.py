@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.predict.test_images import write_series
+from tests.predict.test_stage import VOLUME
 from torch import Tensor
 
 GREY = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
@@ -57,4 +59,19 @@ def test_images_that_show_nothing_are_counted(
         Image.fromarray(pixels).save(tmp_path / "new" / f"{name}.png")
     predict([make_model(channels=3)], tmp_path / "new")
     notes = [text for text in caplog.messages if "one value" in text]
-    assert notes == [f"predict: 2 of 3 pictures hold one value only (such as {tmp_path / 'new' / 'b.png'})"]
+    assert notes == [
+        f"predict: 2 of 3 pictures hold one value only as the model is given them (such as {tmp_path / 'new' / 'b.png'})"
+    ]
+
+
+def test_an_empty_series_beside_another_one_is_counted(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Callable[..., str], bright: list[Tensor],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    for number, volume in ((4, np.zeros((2, 32, 32))), (301, np.random.default_rng(0).integers(0, 4000, (2, 32, 32)))):
+        for path in write_series(tmp_path / f"new/{number}", volume, series=f"1.2.{number}", SeriesNumber=number):
+            (tmp_path / "new/c0").mkdir(exist_ok=True)
+            path.rename(tmp_path / "new/c0" / f"{number}{path.name}")
+    predict([make_model(channels=1, rule=VOLUME)], tmp_path / "new")
+    (note,) = [text for text in caplog.messages if "one value" in text]
+    assert note.startswith("predict: 1 of 2 pictures hold one value only") and note.endswith(f"(such as {tmp_path / 'new/c0-4'})")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -207,14 +208,17 @@ def test_predictions_do_not_depend_on_the_default_type_of_torch(build: str, make
     assert all(array.dtype == np.float32 and np.array_equal(array, expected) for array in found)
 
 
-def test_a_network_in_training_mode_predicts_the_same_and_stays_in_it(make_model: Callable[..., Path]) -> None:
+def test_a_network_in_training_mode_predicts_the_same_in_threads_too(make_model: Callable[..., Path]) -> None:
     model = load_model(make_model(), accelerator="cpu")
-    expected, norms = model.predict(RAW), [name for name in model.network.state_dict() if "running" in name]
+    expected = model.predict(RAW)
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    assert any("running" in name for name in before)
     model.network.train()
     model.network.decoder.eval()
-    modes = {name: module.training for name, module in model.network.named_modules()}
-    assert norms and np.array_equal(model.predict(RAW), expected)
-    assert {name: module.training for name, module in model.network.named_modules()} == modes
+    with ThreadPoolExecutor(3) as threads:
+        assert all(np.array_equal(found, expected) for found in threads.map(model.predict, [RAW] * 6))
+    assert not any(module.training for module in model.network.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
 
 
 @pytest.mark.parametrize("given", [{"folder": None}, {"folder": 3}, {"folder": "models/a", "checkpoints": None}])

@@ -1,5 +1,6 @@
 """What the masks of a model's target meant is looked up where it was prepared."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.predict.conftest import PARAMS
 from tests.prepare.volume_layouts import save, volume
 
 from medtransfer.config import load_params
 from medtransfer.predict.folders import read_model_info
-from medtransfer.predict.stage import _mask_rule
+from medtransfer.predict.stage import _mask_rule, run
 from medtransfer.predict.target import with_own_labels
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.stage import prepare
 
 CLASSES = ["heart", "cavity"]
+predict_stage = sys.modules["medtransfer.predict.stage"]  # the package has a function of this name
 
 
 @pytest.fixture
@@ -57,6 +60,24 @@ def test_values_that_meant_another_class_are_warned_of(
 ) -> None:
     look_up(labels)
     assert ("reference masks are taken for class numbers (1 heart, 2 cavity), but those of" in caplog.text) == warned
+
+
+def test_values_that_a_threshold_splits_are_not_warned_of(
+    tmp_path: Path, make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a threshold the values are no class numbers."""
+    asked: list[object] = []
+    monkeypatch.setattr(predict_stage, "with_own_labels", lambda rule, *_: (asked.append(rule), rule)[1])
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.arange(1024, dtype=np.uint8).reshape(32, 32) // 128 * 255).save(tmp_path / name / "a.png")
+    model = make_model(classes=["lesion"])
+    for threshold in (None, 128):
+        given = {"model": [str(model)], "images": str(tmp_path / "images"), "masks": str(tmp_path / "masks"), "accelerator": "cpu"}
+        options = {**given, "mask_threshold": threshold, "out": str(tmp_path / "out")}
+        section = load_params([PARAMS], {f"predict.{key}": value for key, value in options.items()}).predict
+        run(section, tmp_path / "checkpoints", tmp_path / "prepared", True)
+    assert len(asked) == 1
 
 
 def test_a_target_that_was_prepared_in_another_way_says_nothing(look_up: Callable[..., MaskRule]) -> None:

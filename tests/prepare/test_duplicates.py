@@ -28,7 +28,7 @@ def test_images_that_show_nothing_are_counted_but_not_empty_slices() -> None:
     volume, empty, full = ITEMS
     items = [volume, volume, empty, empty, full]
     (note,) = describe_constant([None, "x", None, None, "y"], items)
-    assert note == "1 of 3 images hold one value only, such as p118.png; leave out what should show something"
+    assert note == "1 of 3 images hold one value only as they are stored, such as p118.png; leave out what should show something"
     assert describe_constant(["x", None, "y"], [volume, volume, full]) == []
 
 

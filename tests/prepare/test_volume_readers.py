@@ -539,6 +539,13 @@ def test_masks_with_values_between_are_not_rounded(near: float, rounded: bool, t
     assert np.array_equal(load_labels(tmp_path / "m.nii").values[..., 0], [[[0, 2, 1]]] if rounded else values)
 
 
+@pytest.mark.parametrize("values", [[0, 1 / 65535], [0, 0.0005, 0.9995, 1], [0, 2e-6, 1]])
+def test_small_fractions_are_no_background(values: list[float], tmp_path: Path) -> None:
+    """A mask of 0 and 1 that was divided by 65535, and probabilities."""
+    save(tmp_path / "m.nii", np.array([[values]], np.float64))
+    assert load_labels(tmp_path / "m.nii").values.ravel().tolist() == values
+
+
 def test_dicom_series_are_sorted_and_rescaled(tmp_path: Path) -> None:
     described = scan("dicom", write_dicom(tmp_path))
     assert [(item.source, item.pictures, len(item.files)) for item in described.items] == [

@@ -111,7 +111,7 @@ def _require_script() -> None:
     """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None  # it has one under `python -m`
-    if path is not None and not Path(getattr(this_process, "ORIGINAL_DIR", None) or "", path).exists():
+    if path is not None and not Path(getattr(this_process, "ORIGINAL_DIR", None) or "", path).is_file():
         raise InputError(
             f"expected a script in a file, since the processes that share the work import it, but got {path}, which is none; save "
             "the script as a file and run that, or set workers to 1, which needs no such process"

@@ -48,6 +48,11 @@ class Image:
     parts: tuple[Path, ...] = ()
     series: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_dicom(self) -> bool:
+        """Whether it is read from DICOM files."""
+        return not self.files[0].name.lower().endswith((*SUFFIXES, *ENDINGS)) and is_dicom(self.files[0])
+
 
 @dataclass(frozen=True)
 class Pixels:

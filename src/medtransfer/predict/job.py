@@ -17,7 +17,8 @@ from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.records import ImageRule, ModelInfo, Prediction
 
 FOLDERS = {"mask": "masks", "overlay": "overlays", "probabilities": "probabilities", "labels": "labels"}  # by kind of file
-REVISION = 4  # of what is written for the same image, models and options; files of an older one are written again
+REVISION = 3  # of what is written for the same image, models and options; files of an older one are written again
+OF_DICOM = 1  # further revisions of images that are DICOM
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Job:
         section = self.section
         mask = file_sha256(self.masks[image.name]) if self.masks else None
         return digest([
-            REVISION, [file_sha256(file) for file in image.files], [info.weights for info in self.infos],
+            REVISION + OF_DICOM * image.is_dicom,
+            [file_sha256(file) for file in image.files], [info.weights for info in self.infos],
             [_what_makes_pixels(rule_of(info)) for info in self.infos], [limits[image.name] for limits in self.limits],
             asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
                 self.section.labels.items(), key=str

@@ -1,7 +1,5 @@
 """Load a fine-tuned model from its folder, and predict from raw pixels as the model's target was prepared."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +62,8 @@ class Model:
     def predict(self, images: np.ndarray | Tensor, plan: Plan | None = None) -> np.ndarray:
         """Predict raw images, scaled as those of the model's target were.
 
-        The bits of an image's prediction do not depend on the images beside it. The network is in eval mode for the prediction,
-        and afterwards in the mode that it was in.
+        The bits of an image's prediction do not depend on the images beside it. The network is put in eval mode, and stays in
+        it.
 
         Args:
             images: array, or tensor on any device, (N, H, W, C) with the channels of raw images; uint8, or other real numbers,
@@ -103,26 +101,13 @@ class Model:
         """
         chunk = 1 if self.fabric.device.type == "cpu" else CHUNK
         rows = []
-        with _eval_mode(self.network):
-            for part in images.split(chunk):
-                filled = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])
-                with self.fabric.autocast():
-                    logits = self.network(place(self.fabric, filled))
-                rows.append(self.task.probabilities(logits.float())[: len(part)].cpu())
+        self.network.eval()
+        for part in images.split(chunk):
+            filled = torch.cat([part, part[:1].expand(chunk - len(part), -1, -1, -1)])
+            with self.fabric.autocast():
+                logits = self.network(place(self.fabric, filled))
+            rows.append(self.task.probabilities(logits.float())[: len(part)].cpu())
         return torch.cat(rows)
-
-
-@contextmanager
-def _eval_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module in eval mode within the block, and those that were in training mode back after it."""
-    training = [module for module in network.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def load_model(

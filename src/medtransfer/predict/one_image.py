@@ -138,7 +138,8 @@ def _read(job: Job, image: Image, conversions: Conversions) -> Stored:
         read_pixels(image, rule_of(info), info.channels, limits[image.name], conversions)
         for info, limits in zip(job.infos, job.limits, strict=True)
     ]  # fmt: skip
-    conversions.see_stored(image.path, pixels[0].slices)
+    shown = image.path.parent / Path(image.name).name if image.series else image.path  # series may share a folder
+    conversions.see_stored(shown, pixels[0].slices)
     truth = read_reference(image, pixels[0], job.masks[image.name], job.rule) if job.masks else None
     return Stored(pixels, truth, time.monotonic() - begin)
 

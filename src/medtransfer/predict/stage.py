@@ -68,7 +68,7 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     if section.mask_suffix is None and not section.channels:
         refuse_masks(images, folder)
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
-    if masks and rule.assumed:
+    if masks and rule.assumed and rule.threshold is None:
         rule = with_own_labels(rule, infos[0], prepared)
     _warn_of_layout(images, [rule_of(info) for info in infos])
     if masks and (seen := find_seen(images, infos, prepared)):

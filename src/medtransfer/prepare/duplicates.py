@@ -47,7 +47,7 @@ def describe_constant(images: Sequence[str | None], items: Sequence[Item]) -> li
     empty = [source for source, shows in shown.items() if not shows]
     if not empty:
         return []
-    which = f"{len(empty)} of {counted(len(shown), 'image')} hold one value only, such as {empty[0]}"
+    which = f"{len(empty)} of {counted(len(shown), 'image')} hold one value only as they are stored, such as {empty[0]}"
     return [f"{which}; leave out what should show something"]
 
 

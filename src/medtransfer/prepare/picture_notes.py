@@ -67,7 +67,9 @@ def describe_transparent(conversions: Conversions) -> tuple[str, ...]:
 
 def describe_constant(conversions: Conversions) -> tuple[str, ...]:
     """Return a note on the pictures that hold one value only, if there are any."""
-    return describe_some(list(conversions.constant), conversions.constant.values(), "hold one value only")
+    return describe_some(
+        list(conversions.constant), conversions.constant.values(), "hold one value only as the model is given them"
+    )
 
 
 def describe_some(paths: Sequence[Path], flags: Iterable[bool], text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from medtransfer.errors import InputError
 
 REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
-OF_READERS = {"dicom": 1}  # further revisions of what one reader alone makes
+OF_READERS = dict.fromkeys(("dicom", "siim", "rsna-pe"), 1)  # further revisions of what one reader alone makes
 ABSENT = "not set"
 
 

@@ -23,7 +23,7 @@ __all__ = [
     "read_geometry", "round_labels", "series_files", "stack", "turn_onto",
 ]  # fmt: skip
 
-NEAR = 1e-3  # by which a label may miss a whole number
+NEAR, NEAR_0 = 1e-3, 1e-6  # by which a label may miss a whole number, and 0, which no slope misses by more
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,11 @@ def load_labels(path: Path) -> Volume:
 
 
 def round_labels(values: np.ndarray) -> np.ndarray:
-    """Return values rounded to whole numbers if all are within NEAR of one; else unchanged."""
+    """Return values rounded to whole numbers if all are within NEAR of one, or NEAR_0 of 0; else unchanged."""
+    if values.dtype.kind != "f":
+        return values
     nearest = np.rint(values)
-    return nearest if values.dtype.kind == "f" and (np.abs(values - nearest) <= NEAR).all() else values
+    return nearest if (np.abs(values - nearest) <= np.where(nearest == 0, NEAR_0, NEAR)).all() else values
 
 
 def read_geometry(path: Path) -> Geometry:

@@ -40,7 +40,10 @@ def _is_padding(values: np.ndarray, data: Any, path: Path) -> np.ndarray:
 
     A limit that was written with the wrong sign, such as 63536 for -2000, is that of the same bits.
     """
-    padding, limit = (read_numbers(data, name, path) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    try:
+        padding, limit = (read_numbers(data, name, path) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    except InputError:  # a damaged tag that an image can do without
+        return np.zeros(values.shape, bool)
     limits, bits = [*padding, *limit], 8 * values.dtype.itemsize
     if not padding or values.dtype.kind == "f" or min(limits) < -(2 ** (bits - 1)) or max(limits) >= 2**bits:
         return np.zeros(values.shape, bool)

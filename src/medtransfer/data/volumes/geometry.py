@@ -62,13 +62,13 @@ class Geometry:
     @property
     def voxel_volume(self) -> float | None:
         """mm³ of a voxel, which of a sheared grid are less than the product of the spacings; None if unknown."""
-        return None if self.spacing is None else float(np.prod(self.spacing) * abs(np.linalg.det(self._directions)))
+        return None if self.spacing is None else float(np.prod(self.spacing) * abs(np.linalg.det(self._directions))) or None
 
     @property
     def _directions(self) -> np.ndarray:
         """Unit vectors along the axes, as columns (3, 3)."""
         edges = np.eye(3) if self.affine is None else self.affine[:3, :3]
-        return edges / np.linalg.norm(edges, axis=0)
+        return edges / np.maximum(np.linalg.norm(edges, axis=0), np.finfo(float).tiny)
 
 
 def acquisition_axis(spacing: Sequence[float] | None) -> int:
