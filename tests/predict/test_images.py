@@ -593,3 +593,12 @@ def test_a_dicom_file_that_ends_anywhere_is_named(tmp_path: Path) -> None:
             read_series([first, last])
     last.write_bytes(whole)
     assert read_series([first, last])[0].shape == (4, 4, 2, 1)
+
+
+def test_what_is_dicom_is_known_by_its_files(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", np.zeros((2, 4, 4)))
+    Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "v.nii.gz").touch()
+    assert {image.name: image.is_dicom for image in list_images(tmp_path)} == {"ct": True, "a": False, "v": False}
+    write_slice(tmp_path / "x.dcm", np.zeros((4, 4)))
+    assert list_images(tmp_path / "x.dcm")[0].is_dicom

@@ -49,3 +49,10 @@ def test_another_version_of_the_readers_is_named(monkeypatch: pytest.MonkeyPatch
 def test_values_that_no_record_can_hold_are_refused() -> None:
     with pytest.raises(InputError, match="expected plain values and finite numbers"):
         given(options={"window": float("nan")})
+
+
+@pytest.mark.parametrize(("reader", "again"), [("dicom", True), ("siim", True), ("rsna-pe", True), ("nifti", False)])
+def test_targets_of_readers_of_dicom_are_prepared_again(reader: str, again: bool) -> None:
+    """Revision 3 was that of all readers; MONOCHROME1 and padding are read otherwise since then."""
+    stored = {**given(reader=reader), "revision": 3}
+    assert describe_differing(stored, given(reader=reader)) == ("the version of its reader" if again else "")

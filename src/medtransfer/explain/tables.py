@@ -98,7 +98,8 @@ def step_rows(explanation: Explanation) -> list[Row]:
     return [
         {
             "configuration": step.configuration, "level": step.level, "start": step.start, "end": step.end, "dice": step.outcome,
-            **_ends("dice", step.outcome_interval), ROBUSTNESS: step.robustness, **_ends(ROBUSTNESS, step.robustness_interval),
+            **_ends("dice", step.outcome_interval), "dice_p_holm": step.outcome_p, ROBUSTNESS: step.robustness,
+            **_ends(ROBUSTNESS, step.robustness_interval), f"{ROBUSTNESS}_p_holm": step.robustness_p,
             "same_direction": step.same_direction, "relation": step.relation,
         }
         for step in explanation.steps
