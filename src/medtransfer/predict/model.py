@@ -62,8 +62,7 @@ class Model:
     def predict(self, images: np.ndarray | Tensor, plan: Plan | None = None) -> np.ndarray:
         """Predict raw images, scaled as those of the model's target were.
 
-        The bits of an image's prediction do not depend on the images beside it. The network is put in eval mode, and stays in
-        it.
+        The bits of an image's prediction do not depend on the images beside it. The network is put in eval mode and stays in it.
 
         Args:
             images: array, or tensor on any device, (N, H, W, C) with the channels of raw images; uint8, or other real numbers,
