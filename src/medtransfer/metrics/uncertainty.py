@@ -19,9 +19,7 @@ from medtransfer.metrics.transfer import K, named
 Array = NDArray[np.float64]
 ROUNDING = 1e-12  # differences of outcomes up to this come from the order of additions
 LEAST_POOLED = 3  # candidates whose spreads are compared before they are pooled
-MOST_PRIOR = (
-    6.0  # prior degrees of freedom; 5.5 in the published results (mean of 36 pretrainings x targets x modes, epoch 0 apart)
-)
+MOST_PRIOR = 6.0  # prior degrees of freedom; the published results have 5.5, over 36 configurations and with epoch 0 apart
 LEAST_TRUE = 0.25  # share of the differences of means that is never taken for noise
 LEAST_SEEDS = 3  # seeds below which P(best) is not calibrated, see tests/metrics/test_coverage.py
 
