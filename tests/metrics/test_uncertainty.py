@@ -128,6 +128,12 @@ def test_few_spreads_that_agree_by_chance_have_at_most_six_prior_degrees() -> No
     assert result.residual == 24
 
 
+def test_no_spread_has_more_degrees_than_seeds_and_candidates_leave() -> None:
+    """Of four candidates and two seeds three are left when the effects of the seeds are removed: (4 - 1)(2 - 1)."""
+    values = {1: [0.50, 0.52], 5: [0.60, 0.62], 10: [0.70, 0.74], 20: [0.80, 0.84]}  # apart from the seeds all differ by .01
+    assert estimate(values, blocked=True).degrees.tolist() == pytest.approx([3, 3, 3, 3])
+
+
 def test_tis_of_two_candidates_by_hand() -> None:
     """The ratio to the other has the error sqrt(.03^2 + (.9 * .02)^2); the upper limit has no other rival to share with."""
     result = tis_interval(known([0.9, 1.0], [0.03, 0.02]), 0, 0.95)

@@ -12,6 +12,7 @@ import torch
 from scipy.spatial.distance import cdist
 
 from medtransfer import StoppingRule, robustness
+from medtransfer.data.passed_arrays import group_numbers
 
 RNG = np.random.default_rng(3)
 FIRST = RNG.normal(size=(12, 5))
@@ -138,6 +139,10 @@ def test_groups_are_equal_by_value_whatever_holds_them(groups: Any) -> None:
     assert robustness(views, views).value < 1
 
 
+def test_a_number_and_its_text_are_two_groups() -> None:
+    assert group_numbers([1, "1", 1, 1.0], 4).tolist() == [0, 1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
@@ -177,6 +182,7 @@ def test_odd_features_are_counted() -> None:
         (FIRST, {"margin": -1.0}, "margins >= 0"),
         (FIRST, {"distance": ["cosine"]}, r"a distance out of cosine, .*, but got \['cosine'\]"),
         (FIRST, {"margin": "0.1"}, "a finite margin >= 0, but got '0.1'"),
+        (FIRST, {"margin": np.array([0.5, 1])}, r"a finite margin >= 0, but got array\(\[0.5, 1"),
         (FIRST, {"seed": 1.5}, "a seed as a whole number of at least 0, but got 1.5"),
         (FIRST, {"seed": -1}, "a seed as a whole number of at least 0, but got -1"),
         (FIRST, {"negative": "none"}, "a kind of negatives out of random, paper, but got 'none'"),

@@ -57,7 +57,7 @@ def robustness(
     for name, value, known in (("distance", distance, DISTANCES), ("kind of negatives", negative, NEGATIVES)):
         if not isinstance(value, str) or value not in known:
             raise ValueError(f"expected a {name} out of {', '.join(known)}, but got {value!r}")
-    if not isinstance(margin, SupportsFloat):
+    if not isinstance(margin, SupportsFloat) or np.ndim(margin) > 0:
         raise ValueError(f"expected a finite margin >= 0, but got {margin!r}")
     if not isinstance(seed, SupportsIndex) or operator.index(seed) < 0:
         raise ValueError(f"expected a seed as a whole number of at least 0, but got {seed!r}")
