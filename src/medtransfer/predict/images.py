@@ -75,8 +75,8 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
     shared = Counter(image.path for image in images if image.series)
     for image in images:
         if shared[image.path] > 1:
-            said = ", ".join(f"{name} {value}" for name, value in image.series.items())
-            log.info("predict: %s is one of %d series in %s: %s", image.name, shared[image.path], image.path, said)
+            tags = ", ".join(f"{name} {value}" for name, value in image.series.items())
+            log.info("predict: %s is one of %d series in %s: %s", image.name, shared[image.path], image.path, tags)
     if passed_over:
         said = are(len(passed_over), "file")
         log.warning("predict: %s passed over in %s, such as %s, since only images are read", said, path, passed_over[0].name)
@@ -163,11 +163,11 @@ def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
     for parent in dict.fromkeys(file.parent for file in files):
         series = find_series(file for file in files if file.parent == parent)
         name = composed(folder.name if parent == folder else parent.relative_to(folder).as_posix())
-        said = [describe_series(members[0]) for members in series.values()]
-        numbers = [tags.get("SeriesNumber", "") for tags in said]
+        described = [describe_series(members[0]) for members in series.values()]
+        numbers = [tags.get("SeriesNumber", "") for tags in described]
         if "" in numbers or len(set(numbers)) < len(numbers):
             numbers = [str(number) for number in range(1, len(series) + 1)]
-        for members, tags, number in zip(series.values(), said, numbers, strict=True):
+        for members, tags, number in zip(series.values(), described, numbers, strict=True):
             own = name if len(series) == 1 else f"{name}-{number}"
             images.append(Image(own, parent, tuple(members), True, series=tags))
     return images
