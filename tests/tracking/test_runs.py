@@ -168,12 +168,20 @@ def test_the_run_of_mlflow_run_that_holds_another_result_is_left_as_it_is(
     ("params", "adopted"),
     [
         ({"epoch": 5}, True), ({"epoch": 6}, False), ({"encoder": "unet"}, True), ({"encoder": "resnet"}, False),
-        ({"seed": 7}, True), ({"lr": 0.002, "images": "scans", "workers": 4}, True),
+        ({"seed": 7}, True), ({"target": "sample", "mode": "full"}, True), ({"lr": 0.002, "images": "scans", "workers": 4}, True),
     ],
 )  # fmt: skip
 def test_the_run_of_mlflow_run_is_not_that_of_other_params(project_run: str, params: dict[str, object], adopted: bool) -> None:
     client = tracking.connect()
-    for name, value in {"encoder": "unet", "epoch": "5.0", "seed": "7,8", "images": "./scans", "workers": "8"}.items():
+    for name, value in {
+        "encoder": "unet",
+        "epoch": "5.0",
+        "seed": "7,8",
+        "target": "null",
+        "mode": "[full]",
+        "images": "./scans",
+        "workers": "8",
+    }.items():
         client.log_param(project_run, name, value)
     with tracking.open_run("score", "the name", "c1", params, {}) as run:
         assert (run.id == project_run) == adopted

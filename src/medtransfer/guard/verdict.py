@@ -48,7 +48,7 @@ def _covered(guard: Guard) -> str:
     if any(math.isinf(guard.differences[epoch].interval(guard.confidence)[0]) for epoch in guard.epochs):
         return (
             "An interval that covers all differences says that nothing tells how well one is known: all seeds gave the same, as "
-            "heads that are solved for do, and no values by patient are known; a checkpoint with --mode full would differ."
+            "heads that are solved for do, and no values by patient are known. Fine-tunings with --mode full differ by seed."
         )
     if first.error_over_patients is None:
         why = "there is only one" if guard.patients < 2 else f"{guard.metric.label} is not known by patient"

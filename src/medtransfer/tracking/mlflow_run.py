@@ -91,11 +91,11 @@ def _is_of_another(opened: "Run", cell: str, params: Mapping[str, Any]) -> str:
 
 
 def _differ(first: str, second: str) -> bool:
-    """Return whether two params are different numbers or names; several values, with commas, are of several cells."""
+    """Return whether two params are different numbers or names; null, and lists, leave it to the stage or are of several cells."""
     try:
         return float(first) != float(second)
     except ValueError:
-        return "," not in first and first != second
+        return first not in ("null", "None") and not {",", "["} & set(first) and first != second
 
 
 def _find_project_run(client: "MlflowClient") -> "Run | None":
