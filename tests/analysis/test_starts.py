@@ -145,6 +145,13 @@ def test_epochs_of_the_curves_by_hand(workplace: Path) -> None:
     assert fast.mean == {1: pytest.approx(0.25), 2: pytest.approx(0.7)}
 
 
+def test_the_best_epoch_is_the_earliest_of_those_that_differ_by_rounding(workplace: Path) -> None:
+    add([0.9, 0.9], 10, [{1: 0.5, 2: 0.9444444444444443, 3: 0.9444444444444445}, {1: 0.5, 2: 0.944444, 3: 0.944445}])  # 17/18
+    add([0.6, 0.66], 0, CURVES["B"])
+    ((start, _),) = read_learning(compared())
+    assert start.best == (2, 3)
+
+
 def test_weights_that_continue_from_others_start_at_those_and_have_their_chain_as_name(workplace: Path) -> None:
     add([0.5, 0.6], 0)
     add([0.7, 0.8], 10)

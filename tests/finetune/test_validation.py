@@ -1,5 +1,6 @@
 """The weights of the best epoch are kept, the earliest of a tie, also over an interruption."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,30 @@ def test_of_losses_the_lowest_is_the_best_and_lowers_the_rate(interrupted: int, 
 def test_without_validation_samples_nothing_is_measured():
     validation = Validation("v", None, marked(1), epochs=2, every=1, patience=None, best=None, earlier=[])
     assert validation.values(1) == {} and not validation.stops() and validation.record(2) == {}
+
+
+@pytest.mark.parametrize("interrupted", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("monitored", ["validation_auc", "validation_loss"])
+def test_equal_means_tie_whatever_their_last_bits(monitored: str, interrupted: int, tmp_path: Path) -> None:
+    """The AUCs of three classes, whose mean as a fraction is 17/18 three times; as losses in the other order."""
+    first, low, high = ("1/2", "1/2", "1/2"), ("8/9", "17/18", "1"), ("1", "1", "5/6")
+    parts = [first, low, high, low] if monitored == "validation_auc" else [("1", "1", "1"), high, low, high]
+    assert [sum(map(Fraction, epoch)) / 3 for epoch in parts[1:]] == [Fraction(17, 18)] * 3
+    curve, seen = [sum(float(Fraction(part)) for part in epoch) / 3 for epoch in parts], list[float]()
+    assert curve[1] != curve[2]
+
+    def begin(model: nn.Module) -> Validation:
+        measure, best = (lambda: {monitored: curve[len(seen)]}), tmp_path / "best.safetensors"
+        return Validation(monitored, measure, model, epochs=9, every=1, patience=2, best=best, earlier=seen)
+
+    validation = begin(marked(1))
+    for epoch in range(1, 5):
+        assert not validation.stops()
+        validation.model = marked(epoch)
+        seen.append(validation.values(epoch)[monitored])
+        if epoch == interrupted:
+            validation = begin(marked(epoch))
+    assert seen == curve  # recorded as they are
+    assert validation.stops() and validation.best_epoch == 2
+    validation.restore()
+    assert validation.model.weight.item() == 2

@@ -8,6 +8,7 @@ from statistics import fmean
 from medtransfer import tracking
 from medtransfer.analysis.starts import Start, StartComparison
 from medtransfer.analysis.time_to_reach import Curve, level_of, mean_curve
+from medtransfer.metrics.ties import rounded
 
 VALIDATION, TEST = "validation", "test"
 
@@ -85,7 +86,7 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: 
     level = level_of(finals, comparison.metric.chance)
     return tuple(
         Learning(
-            starts[name], tuple(own), folds, tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),
+            starts[name], tuple(own), folds, tuple(max(curve, key=lambda epoch: (rounded(curve[epoch]), -epoch)) for curve in own),
             tuple(max(curve) for curve in own),
             tuple(min((epoch for epoch, value in curve.items() if value >= level), default=None) for curve in own), level,
             samples,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from medtransfer.metrics.ties import rounded
 from medtransfer.records import read_tensors, write_tensors
 from medtransfer.training.schedules import plateau
 
@@ -13,7 +14,7 @@ LOSS_CURVE = "validation_loss"
 
 
 class BestWeights:
-    """Keeps the weights of the epoch with the highest value; the earliest wins a tie."""
+    """Keeps the weights of the epoch with the highest value; the earliest wins a tie, see `rounded`."""
 
     def __init__(self, file: Path, earlier: Sequence[float]) -> None:
         """Start, or resume after an interruption.
@@ -23,12 +24,12 @@ class BestWeights:
             earlier: values of the epochs before the interruption.
         """
         self.file = file
-        self.value = max(earlier, default=float("-inf"))
+        self.value = max(map(rounded, earlier), default=float("-inf"))
 
     def observe(self, value: float, model: nn.Module) -> None:
         """Keep the weights if they are the best so far."""
-        if value > self.value:
-            self.value = value
+        if rounded(value) > self.value:
+            self.value = rounded(value)
             write_tensors(self.file, model.state_dict())
 
     def restore(self, model: nn.Module) -> None:
@@ -77,7 +78,7 @@ class Validation:
     @property
     def best_epoch(self) -> int | None:
         """The earliest epoch of the best value; None before the first measurement."""
-        return max(self.seen, key=lambda epoch: (self.sign * self.seen[epoch], -epoch), default=None)
+        return max(self.seen, key=lambda epoch: (self.sign * rounded(self.seen[epoch]), -epoch), default=None)
 
     def stops(self) -> bool:
         """Whether the best value is `patience` epochs old."""
