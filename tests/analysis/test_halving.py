@@ -105,6 +105,7 @@ def test_survivors_of_random_tables(seed):
         ([[0.8, 0.6], [0.6, 0.8 - 0.1], [0.1, 0.1]], 1, None, Survival((0, 1))),  # difference .05, standard error .15
         ([[0.8, 0.6], [0.6, 0.7], [0.1, 0.1]], 1, 1, Survival((0,), (1,))),  # no room for who is close
         ([[0.8], [0.7], [0.8]], 1, None, Survival((0, 2))),  # one patient has no standard error
+        ([[0.3, 0.2, 0.1], [0.1, 0.2, 0.3]], 1, 1, Survival((0,), (1,))),  # .2 both, but for rounding
         ([[0.2, 0.1]], 3, None, Survival((0,))),  # more seats than candidates
         ([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]], 1, None, Survival((0,))),  # always a little worse, whatever the patients' spread
     ],

@@ -88,6 +88,15 @@ def test_the_earlier_of_equal_candidates_wins() -> None:
     assert outcomes_of_choices(outcomes, outcomes, (3,)).tolist() == [0.8, 0.2]
 
 
+def test_candidates_are_equal_whose_sums_differ_by_rounding_alone() -> None:
+    seen = np.array([[0.3, 0.2, 0.1, 0.0], [0.1, 0.2, 0.3, 0.0]])  # .6 both, in every order of three seeds
+    assert len({sum(float(seen[row, seed]) for seed in order) for row in (0, 1) for order in permutations(range(3))}) > 1
+    outcomes = np.arange(8.0).reshape(2, 4)
+    chosen = outcomes_of_choices(seen, outcomes, (2, 2, 2))
+    judging = [({0, 1, 2, 3} - set(order)).pop() for order in permutations(range(4), 3)]
+    assert {value for value, seed in zip(chosen, judging, strict=True) if seed == 3} == {3.0}  # the first candidate's
+
+
 tables = st.tuples(st.integers(2, 6), st.integers(2, 4)).flatmap(
     lambda shape: arrays(float, shape, elements=st.floats(0, 1, width=16))
 )

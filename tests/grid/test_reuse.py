@@ -164,6 +164,17 @@ def test_the_winner_alone_keeps_its_model(finished: Callable[..., Params], monke
     assert len(tracking.read_runs("finetune")) == 4
 
 
+def test_of_results_that_differ_by_rounding_the_first_is_kept(finished: Callable[..., Params]) -> None:
+    params = finished(finetune__keep="winner")
+    jobs = plan(params)
+    folders = [job.cell.folder(Path(params.finetune.out)) for job in jobs if job.cell]
+    for folder, dice in zip(folders, (0.9, 0.9444444444444443, 0.9444444444444445, 0.5), strict=True):  # twice 17/18
+        record = json.loads((folder / "metrics.json").read_text())
+        record["metrics"]["dice"] = dice
+        (folder / "metrics.json").write_text(json.dumps(record))
+    assert keep_winners(params, jobs) == f"kept {folders[1]}; removed 3 other models"
+
+
 def test_a_result_of_another_recipe_is_no_winner_and_without_the_best_model_none_is_removed(
     finished: Callable[..., Params], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 """What a race says of made-up scores: whether the winner is better by the patients alone or by the seeds, too."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from medtransfer.analysis.halving import Rung
 from medtransfer.race.contest import compete
 from medtransfer.race.entrants import Entrant
 from medtransfer.race.outcome import Race
+from medtransfer.race.tables import by_score
 from medtransfer.race.verdict import verdict
 from medtransfer.tasks import TASKS
 from medtransfer.tryouts.scores import Scores
@@ -48,3 +50,12 @@ def test_equal_candidates_of_noisy_training_are_seldom_told_apart(seeds: int) ->
     rng = np.random.default_rng(1)
     alone = [not race(rng.normal(0.6, 0.02, (3, seeds)), rng).rivals for _ in range(200)]
     assert np.mean(alone) < 0.08  # more than .4 where the patients alone are asked
+
+
+def test_of_equal_candidates_the_earlier_is_listed_first() -> None:
+    equal = race(np.array([[0.6], [0.6], [0.7]]), np.random.default_rng(1))
+    (heat,) = equal.heats
+    values = np.array([17 / 18 - 1e-16, 17 / 18 + 1e-16, 0.95])  # as means of AUCs in two orders
+    assert values[0] < values[1]
+    tied = replace(equal, heats=[replace(heat, scores=replace(heat.scores, values=values))])
+    assert by_score(tied, tied.last) == [2, 0, 1]

@@ -47,6 +47,15 @@ def test_of_equals_that_are_equally_near_the_first_wins():
     assert find_best("s", table_of({l2: 0.9, pearson: 0.9}), (0,), C2).setting == l2
 
 
+def test_settings_are_equal_whose_means_differ_by_the_order_of_the_cases_alone():
+    tis = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.1, 0.2, 0.2]])  # means .2, .2 and less
+    values = Table((), (L1, C2, C1), {"best": tis}).mean(range(3))
+    assert values[0] != values[1]
+    for settings, row in (((L1, C2, C1), 1), ((C2, L1, C1), 0)):
+        best = find_best("s", Table((), settings, {"best": tis}), range(3), C2)
+        assert (best.trial, best.setting, best.tied) == (row, C2, 1)
+
+
 @pytest.fixture
 def table(make_case: Callable[..., Case]) -> Table:
     """TIS of the cases at (cosine -1, cosine -2, l2 -1): 1 .5 .75, 1 .5 .5 and .25 1 .5."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medtransfer.metrics.ties import rounded
+
 TIE = 1e-12  # differences up to this are rounding of equal values
 
 
@@ -125,7 +127,7 @@ def survivors(scores: ArrayLike, seats: int, most: int | None = None) -> Surviva
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise ValueError(f"expected finite scores (candidates, patients), but got the shape {table.shape} or values like NaN")
     values = table.mean(axis=1)
-    last = _order(values)[min(seats, len(values)) - 1]
+    last = best_first(values)[min(seats, len(values)) - 1]
     return _survive(values, paired_errors(table, last), seats, most)
 
 
@@ -144,8 +146,13 @@ def survivors_by_error(values: ArrayLike, errors: ArrayLike, seats: int, most: i
     means, own = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     if means.ndim != 1 or not means.size or means.shape != own.shape or not np.isfinite([means, own]).all() or own.min() < 0:
         raise ValueError(f"expected finite values and errors of candidates, but got shapes {means.shape} and {own.shape}, or NaN")
-    last = _order(means)[min(seats, len(means)) - 1]
+    last = best_first(means)[min(seats, len(means)) - 1]
     return _survive(means, np.hypot(own, own[last]), seats, most)
+
+
+def best_first(values: NDArray[np.float64]) -> list[int]:
+    """Return the indices of candidates from the best on; the earlier one wins a tie."""
+    return sorted(range(len(values)), key=lambda index: -rounded(values[index]))
 
 
 def paired_errors(scores: NDArray[np.float64], reference: int) -> NDArray[np.float64]:
@@ -161,13 +168,7 @@ def paired_errors(scores: NDArray[np.float64], reference: int) -> NDArray[np.flo
 def _survive(values: NDArray[np.float64], errors: NDArray[np.float64], seats: int, most: int | None) -> Survival:
     if seats < 1 or (most is not None and most < seats):
         raise ValueError(f"expected at least one seat, and room for all seats, but got {seats} and room for {most}")
-    order = _order(values)
+    order = best_first(values)
     cut = values[order[min(seats, len(order)) - 1]]
     near = [i for place, i in enumerate(order) if place < seats or values[i] + errors[i] >= cut - TIE]
     return Survival(tuple(near[:most]), tuple(near[most:]) if most is not None else ())
-
-
-def _order(values: NDArray[np.float64]) -> list[int]:
-    """Return the candidates from the best on; the earlier one wins a tie."""
-    order: list[int] = np.argsort(-values, kind="stable").tolist()
-    return order

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medtransfer.analysis.model import Verdict
 from medtransfer.analysis.pool import Pool
+from medtransfer.metrics.ties import DIGITS
 from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.selectors import Selector
 
@@ -60,7 +61,7 @@ def outcomes_of_choices(seen: Array, outcomes: Array, rungs: Sequence[int]) -> A
     """
     count, seeds = outcomes.shape
     orders = np.array(list(permutations(range(seeds), len(rungs))))  # (P, R)
-    totals = seen[:, orders].cumsum(axis=2)  # (C, P, R)
+    totals = seen[:, orders].cumsum(axis=2).round(DIGITS)  # (C, P, R); sums in another order may differ by rounding
     left = np.arange(count)[:, None] >= count - rungs[0] + np.zeros(len(orders), dtype=int)  # (C, P)
     for rung, size in enumerate((*rungs[1:], 1)):
         first = np.argsort(-np.where(left, totals[:, :, rung], -np.inf), axis=0, kind="stable")[:size]  # (size, P)

@@ -11,6 +11,7 @@ from medtransfer.config import Params
 from medtransfer.finetune.finished import find_finished
 from medtransfer.finetune.pruning import prune
 from medtransfer.grid.jobs import Job
+from medtransfer.metrics.ties import rounded
 from medtransfer.modes import MODES
 from medtransfer.records import WEIGHTS_FILE, CellName, Result, checkpoint_path, series_folder
 from medtransfer.tasks.results import read_result
@@ -42,7 +43,7 @@ def keep_winners(params: Params, jobs: Sequence[Job]) -> str:
         by_target[cell.target][folder] = read_result(folder / "metrics.json")
     winners, removed = list[str](), 0
     for target, results in by_target.items():
-        best = max(results, key=lambda folder: _primary(results[folder]))
+        best = max(results, key=lambda folder: rounded(_primary(results[folder])))
         if not results[best].parts:
             log.warning(
                 "grid: the best result on %s, %s, has no model any more, so no other is removed; `finetune --force` trains it "

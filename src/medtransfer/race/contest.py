@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from medtransfer.analysis.halving import Rung, cost_of, paired_errors, survivors
+from medtransfer.analysis.halving import Rung, best_first, cost_of, paired_errors, survivors
 from medtransfer.tryouts.scores import Scores
 
 
@@ -64,7 +62,7 @@ def compete(count: int, rungs: Sequence[Rung], budget: int, measure: Callable[[S
 def _decide(alive: Sequence[int], epochs: int, scores: Scores, later: Sequence[Rung], left: int) -> Heat:
     """Decide who stays; the budget that is left must pay for the rungs that they run, and for the seats of those after."""
     table, seats = scores.by_patient, later[0].seats if later else 1
-    last = int(np.argsort(-table.mean(axis=1), kind="stable")[min(seats, len(alive)) - 1])
+    last = best_first(table.mean(axis=1))[min(seats, len(alive)) - 1]
     errors = tuple(float(error) for error in paired_errors(table, last))
     if not later:
         survival = survivors(table, seats=len(alive))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medtransfer.analysis.halving import Rung
+from medtransfer.metrics.ties import rounded
 from medtransfer.race.contest import Heat
 from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
@@ -36,7 +37,7 @@ def heat_rows(race: Race) -> list[Row]:
 
 def by_score(race: Race, heat: Heat) -> list[int]:
     """Return the candidates of a rung from the best on; the earlier one wins a tie."""
-    return sorted(heat.entrants, key=lambda index: -race.value(heat, index))
+    return sorted(heat.entrants, key=lambda index: -rounded(race.value(heat, index)))
 
 
 def outcome(race: Race, heat: Heat, index: int) -> str:

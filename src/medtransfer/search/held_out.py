@@ -6,6 +6,7 @@ from math import sqrt
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences
+from medtransfer.metrics.ties import rounded
 from medtransfer.search.evaluate import OBJECTIVE, Case, Table, tabulate
 from medtransfer.search.settings import Tried, remoteness
 
@@ -183,12 +184,14 @@ def find_best(study: str, table: Table, cases: Sequence[int], default: Robustnes
     """Return the setting with the highest mean TIS over the cases; ties go to the nearest to the default."""
     values = table.mean(cases).tolist()
     best = rank(table, values, default)[0]
-    return Best(study, best, table.settings[best], values[best], values.count(values[best]) - 1, len(values))
+    return Best(
+        study, best, table.settings[best], values[best], list(map(rounded, values)).count(rounded(values[best])) - 1, len(values)
+    )
 
 
 def rank(table: Table, values: Sequence[float], default: RobustnessSetting) -> list[int]:
     """Rank the table's rows by descending value; ties by nearness to the default."""
-    return sorted(range(len(values)), key=lambda row: (-values[row], *remoteness(table.settings[row], default)))
+    return sorted(range(len(values)), key=lambda row: (-rounded(values[row]), *remoteness(table.settings[row], default)))
 
 
 def average(cases: Sequence[Scores]) -> Scores:
