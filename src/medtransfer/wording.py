@@ -1,7 +1,7 @@
 """Words that depend on a number, or on what a name is like."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 def counted(number: int, what: str) -> str:
@@ -39,3 +39,14 @@ def did_you_mean(name: str, known: Iterable[object], most: int = 3) -> str:
 def composed(name: str) -> str:
     """Return a name with composed letters (NFC): macOS decomposes ü into u and two dots, and archives keep that."""
     return unicodedata.normalize("NFC", name)
+
+
+def bare(name: str) -> str:
+    """Return a name in small letters, without blanks around it and with one between words."""
+    return " ".join(composed(name).split()).casefold()
+
+
+def spelt_alike(names: Iterable[str], spelling: Callable[[str], str] = bare) -> list[tuple[str, str]]:
+    """Return (first, further) for every name whose spelling, such as `bare`, is that of an earlier other one."""
+    first: dict[str, str] = {}
+    return [(earlier, name) for name in names if (earlier := first.setdefault(spelling(name), name)) != name]

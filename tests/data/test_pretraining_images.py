@@ -133,6 +133,22 @@ def test_other_files_and_another_name_of_the_split_are_named(root: Path, caplog:
         training(root)
 
 
+@pytest.mark.parametrize(("name", "named"), [("N01", True), ("n01 ", True), ("n1", False)])
+def test_classes_that_differ_in_spelling_alone_are_named(
+    name: str, named: bool, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(root / split / "n01", root / split / name)
+    classes = training(root).classes
+    validation(root)
+    one, other = sorted(["n01", name])
+    assert {"n01", name} < set(classes)
+    expected = (
+        f"{one!r} and {other!r} are two classes of {root}, though they differ in letters' case or blanks alone; if they are one"
+    )
+    assert [message.startswith(expected) for message in caplog.messages] == [True] * named
+
+
 @pytest.mark.parametrize(
     ("magnitude", "scale", "degrees"), [(9, 30, 9.0), (9, 10, 27.0), (27, 30, 27.0), (10, 10, 30.0), (0, 30, 0.0)]
 )

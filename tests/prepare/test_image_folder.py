@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.prepare.label_layouts import picture, write_lines
 
 from medtransfer.errors import InputError
@@ -143,3 +144,46 @@ def test_one_class_and_pictures_without_a_folder_are_refused(tmp_path: Path) -> 
         scan(write(tmp_path, "a/1.png"), SIZE, {})
     with pytest.raises(InputError, match=r"to match every name, but not .*1\.png"):
         scan(write(tmp_path, "1.png"), SIZE, {})
+
+
+def refusal(root: Path, options: dict[str, Any]) -> str:
+    with pytest.raises(InputError) as refused:
+        scan(root, SIZE, options)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Mel/1.png", "mel/2.png"), ("bcc/1.png", "bcc /2.png"), ("train/Basal cell/1.png", "test/basal  Cell/2.png")],
+)
+def test_classes_that_differ_in_spelling_alone_are_refused_with_remedies_that_work(one: str, other: str, tmp_path: Path) -> None:
+    begin, names = Path(one).parts[:-2], [Path(path).parent.name for path in (one, other)]
+    write(tmp_path, one, other, str(Path(*begin, "nv", "3.png")))
+    message = refusal(tmp_path, {})
+    assert f"{names[0]!r} (such as {one}) and {names[1]!r} ({other}) in {tmp_path} do not; rename one, or" in message
+    labels = yaml.safe_load(message.split("such as `labels: ")[1].split("`")[0])
+    assert labels == {names[0]: names[0], names[1]: names[0], "nv": "nv"}
+    described = scan(tmp_path, SIZE, {"labels": labels})
+    assert described.classes == (names[0], "nv") and sorted(label for *_, label in rows(described)) == [0, 0, 1]
+    assert scan(tmp_path, SIZE, {"classes": [*names, "nv"]}).classes == (*names, "nv")
+    (tmp_path / other).parent.rename(tmp_path / "elsewhere")
+    (tmp_path / other).parent.with_name(names[0]).mkdir(exist_ok=True)
+    (tmp_path / "elsewhere" / Path(other).name).rename((tmp_path / other).parent.with_name(names[0]) / Path(other).name)
+    (tmp_path / "elsewhere").rmdir()
+    assert scan(tmp_path, SIZE, {}).classes == (names[0], "nv")
+
+
+def test_a_positive_class_in_another_spelling_is_not_negative(tmp_path: Path) -> None:
+    write(tmp_path, "Mel/1.png", "mel/2.png", "nv/3.png")
+    options = {"task": "binary", "classes": ["mel"]}
+    message = refusal(tmp_path, options)
+    assert message.endswith("`labels: {'Mel': 'mel', 'mel': 'mel', 'nv': 'nv'}`")
+    labels = yaml.safe_load(message.split("`labels: ")[1].rstrip("`"))
+    assert [label for *_, label in rows(scan(tmp_path, SIZE, {**options, "labels": labels}))] == [1, 1, 0]
+
+
+def test_of_many_classes_the_two_are_proposed(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{name}/{number}.png" for number, name in enumerate(["Mel", "mel", "a", "b", "c", "d", "e"])))
+    assert "such as `labels: {'Mel': 'Mel', 'mel': 'Mel', ...}`; if they" in refusal(tmp_path, {})
+    labels = dict.fromkeys(["a", "b", "c", "d", "e"], "other") | {"Mel": "M", "mel": "m"}
+    assert "'M' (such as Mel/0.png) and 'm' (mel/1.png)" in refusal(tmp_path, {"labels": labels})

@@ -19,6 +19,7 @@ from medtransfer.data.sharded_pictures import ShardedPictures
 from medtransfer.data.shards import is_sharded, open_split
 from medtransfer.data.source_folders import class_names, list_pictures, read_picture
 from medtransfer.progress import track
+from medtransfer.wording import spelt_alike
 
 log = logging.getLogger("medtransfer")
 
@@ -45,6 +46,8 @@ class SourceImages(LabelledImages):
         super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed, resampling=resampling)
         self._root, self._split = Path(root), split
         self.classes = class_names(self._root)
+        if train:
+            _name_look_alikes(self._root, self.classes)
         self._shards: ShardedPictures | None = None
         if is_sharded(self._root):
             pictures, _, self.labels = open_split(self._root, split).by_class()
@@ -74,6 +77,14 @@ class SourceImages(LabelledImages):
 
     def _path(self, index: int) -> Path:
         return self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index])
+
+
+def _name_look_alikes(root: Path, classes: Sequence[str]) -> None:
+    for one, other in spelt_alike(classes)[:1]:
+        log.warning(
+            "%r and %r are two classes of %s, though they differ in letters' case or blanks alone; if they are one, join them",
+            one, other, root,
+        )  # fmt: skip
 
 
 def _name_passed_over(folder: Path, classes: Sequence[PictureFolder]) -> None:

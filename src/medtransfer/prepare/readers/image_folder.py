@@ -54,12 +54,14 @@ from medtransfer.prepare.readers.labelled_images import LabelledImage, check_ima
 from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import sort_names
-from medtransfer.wording import are, composed
+from medtransfer.wording import are, composed, spelt_alike
 
 OPTIONS: dict[str, Any] = {
     "images": None, "label": "^([^/]+)/", "labels": None, "task": "multiclass", "classes": None, "others": "refuse", "splits": {},
     **LIST_OPTIONS, "expected": {}, "citation": "own data", **IMAGE_OPTIONS,
 }  # fmt: skip
+
+SHOWN = 6  # classes of a proposed option
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def scan_classes(
     lists = SplitLists(root, chosen)
     if not named:
         raise InputError(f"expected images in class folders of {root}, but there are none; check the layout, `root` and `images`")
+    _check_spelling(named, chosen, root)
     classes = _list_classes(chosen, {image.name for image in named}, root)
     left_out: Counter[str] = Counter()
     images = list[LabelledImage]()
@@ -189,6 +192,27 @@ def _is_in(relative: str, pattern: str) -> bool:
     """Return whether a picture is in a folder that a pattern such as `*/images` names."""
     parts, wanted = Path(relative).parent.parts, Path(pattern).parts
     return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+
+
+def _check_spelling(named: Sequence[_Named], chosen: Mapping[str, Any], root: Path) -> None:
+    """Raise InputError for classes that differ in letters' case or blanks alone, unless the option classes names them all."""
+    examples = {image.name: image.path.relative_to(root).as_posix() for image in reversed(named)}
+    listed = {composed(name) for name in chosen["classes"] or ()}
+    pairs = [pair for pair in spelt_alike(sorted(examples)) if not listed.issuperset(pair)]
+    if not pairs:
+        return
+    one, other = pairs[0]
+    raw = {composed(str(name)): value for name, value in (chosen["labels"] or {}).items()} or {name: name for name in examples}
+    kept = other if other in listed else one
+    joined = {name: kept if value in (one, other) else value for name, value in sorted(raw.items())}
+    both = {name: kept for name, value in joined.items() if value == kept}
+    shown = joined if len(joined) <= SHOWN else f"{str(both)[:-1]}, ...}}"
+    apart = "" if chosen["task"] == "binary" else "; if they are two classes, list all in the option classes"
+    raise InputError(
+        f"expected classes that differ in more than letters' case or blanks, but {one!r} (such as {examples[one]}) and {other!r} "
+        f"({examples[other]}) in {root} do not; rename one, or name one class for both in the option labels, beside the others, "
+        f"such as `labels: {shown}`{apart}"
+    )
 
 
 def _list_classes(chosen: Mapping[str, Any], names: set[str], root: Path) -> tuple[str, ...]:
