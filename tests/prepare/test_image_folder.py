@@ -47,7 +47,9 @@ def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> No
     assert [(split, label) for _, split, label in rows(described)] == [("train", 0), ("test", 0), ("validation", 1)]
     beside, alone = described.notes
     assert beside == f"folders of {tmp_path} beside those of the splits are not read: chest_xray"
-    assert alone.startswith("every picture counts as a patient of its own") and not scan(tmp_path, SIZE, {"group": "(.)"}).notes[1:]
+    assert (
+        alone.startswith("every picture counts as a patient of its own") and not scan(tmp_path, SIZE, {"group": "/(.)/"}).notes[1:]
+    )
     assert "set the option `group`, so that" in alone
     joined = scan(tmp_path, SIZE, {"splits": {"val": "train", "chest_xray": "test"}})
     assert sorted(split for _, split, _ in rows(joined)) == ["test", "test", "train", "train"]
@@ -187,3 +189,10 @@ def test_of_many_classes_the_two_are_proposed(tmp_path: Path) -> None:
     assert "such as `labels: {'Mel': 'Mel', 'mel': 'Mel', ...}`; if they" in refusal(tmp_path, {})
     labels = dict.fromkeys(["a", "b", "c", "d", "e"], "other") | {"Mel": "M", "mel": "m"}
     assert "'M' (such as Mel/0.png) and 'm' (mel/1.png)" in refusal(tmp_path, {"labels": labels})
+
+
+def test_patients_that_differ_in_spelling_alone_get_a_note(tmp_path: Path) -> None:
+    write(tmp_path, "a/P1_1.png", "b/p01_1.png", "b/p2_1.png")
+    (note,) = scan(tmp_path, SIZE, {"group": r"/(\w+)_"}).notes
+    assert note.startswith("patients 'P1' (a/P1_1.png) and 'p01' (b/p01_1.png) differ in spelling alone; if they are the same")
+    assert "spelling" not in "".join(scan(tmp_path, SIZE, {}).notes)

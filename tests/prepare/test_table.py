@@ -1,6 +1,7 @@
 """The reader `table`: which images a table names, their splits, patients and pixels."""
 
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from PIL import Image
 from tests.prepare.label_layouts import picture, write_dicom, write_lines
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import Item, Picture, Scan, own_patients
+from medtransfer.prepare.readers.contract import Item, Picture, Scan, own_patients, spelling_of_patients
 from medtransfer.prepare.readers.table import scan
+from medtransfer.wording import composed
 
 SIZE = (20, 24)
 OWN = own_patients("group_by", " to `'{COLUMN}'`, the column that names the patient")
@@ -142,6 +144,55 @@ def test_rows_that_do_not_count_are_expected_ones(root: Path) -> None:
 def test_patients(options: dict[str, Any], groups: list[str], root: Path) -> None:
     write_lines(root / "labels.csv", "image,label,who", "a.png,1,7", "b.png,0,7", "c.png,1,08")
     assert [item.group for item in run(root, **options).items] == groups
+
+
+@pytest.mark.parametrize(
+    ("patients", "pair"),
+    [
+        (["0", "0.0", "1"], ("0", 2, "0.0", 3)), (["1", "00", "0"], ("00", 3, "0", 4)), (["P0", "x", "p0"], ("P0", 2, "p0", 4)),
+        (["P1", "P01", "P10"], ("P1", 2, "P01", 3)), (["Doe  J", "doe J", "Doe"], ("Doe  J", 2, "doe J", 3)),
+        (["0", "00", "0"], ("0", 2, "00", 3)), (["7", "7", "70"], None), (["1.2.840", "1.2.840.0", "1.2.84"], None), (["1.1", "1.01", "1.10"], None), (["1_0", "10", "100"], None),
+        (["12345678901234567891", "12345678901234567892", "1e3"], None), (["1000", "1e3", "-1000"], None),
+        (["M\u00fcller", "Mu\u0308ller", "Muller"], None),
+    ],
+)  # fmt: skip
+def test_patients_that_differ_in_spelling_alone_get_one_note(
+    patients: list[str], pair: tuple[str, int, str, int] | None, root: Path
+) -> None:
+    """Pairs as a person sees them, who counts 1.01 and 1.1 as two visits, and Müller as one name however it is composed."""
+    write_lines(root / "labels.csv", "image,label,who", *(f"{name}.png,1,{who}" for name, who in zip("abc", patients, strict=True)))
+    described, table = run(root, group_by="{who}"), root / "labels.csv"
+    assert len({item.group for item in described.items}) == len(set(map(composed, patients)))  # none are joined
+    if pair is None:
+        assert described.notes == ()
+        return
+    one, first, other, second = pair
+    assert described.notes == (
+        f"patients {one!r} (line {first} of {table}) and {other!r} (line {second} of {table}) differ in spelling alone; if they "
+        "are the same patient, write them alike there, so that no patient is in two splits",
+    )
+    table.write_text(table.read_text().replace(f",{other}\n", f",{one}\n"))
+    assert run(root, group_by="{who}").notes == ()
+
+
+def test_all_patients_that_differ_in_spelling_are_counted_in_one_note(root: Path) -> None:
+    write_lines(root / "labels.csv", "image,label,who", "a.png,1,7", "b.png,0,07", "c.png,1,7.0")
+    (note,) = run(root, group_by="{who}").notes
+    assert "and '07' (line 3 of" in note and "labels.csv), and 1 further pair, differ in spelling alone" in note
+    assert run(root, group_by="{who}", group=r"0?(\d)").notes == ()
+    write_lines(root / "labels.csv", "image,label", "a.png,1", "A.png,0")
+    picture(root / "A.png", 5)
+    note = run(root, group=r"(\w)\.png").notes[-1]
+    assert note.endswith("if they are the same patient, name their images alike, so that no patient is in two splits")
+    assert "spelling" not in "".join(run(root).notes)
+
+
+def test_the_spelling_of_many_patients_is_compared_in_a_moment() -> None:
+    names = [*(f"patient{number:06d}" for number in range(100_000)), "Patient7"]
+    began = process_time()
+    (note,) = spelling_of_patients(((name, f"line {line}") for line, name in enumerate(names)), "do something")
+    assert process_time() - began < 3  # 0.2 s
+    assert note.startswith("patients 'patient000007' (line 7) and 'Patient7' (line 100000) differ in spelling alone; if")
 
 
 def test_a_blank_patient_is_refused(root: Path) -> None:

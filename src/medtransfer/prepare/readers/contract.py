@@ -18,9 +18,10 @@ from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
-from medtransfer.wording import composed, did_you_mean
+from medtransfer.wording import bare, composed, counted, did_you_mean, spelt_alike
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
+WHOLE_NUMBER = re.compile(r"(?<![\d.])0*(\d+)(?:\.0+)?(?![\d.])")
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
 ALL = "all"  # of the counts of a dataset without published splits
 UNLABELLED = "none"  # task of a target without labels, which encoders can be scored on
@@ -224,6 +225,25 @@ def own_patients(option: str, value: str) -> str:
     return (
         f"every picture counts as a patient of its own; if some are of the same patient, set the option `{option}`{value}, so "
         "that no patient is in two splits"
+    )
+
+
+def spelling_of_patients(patients: Iterable[tuple[str, str]], remedy: str) -> tuple[str, ...]:
+    """Return a note if patients differ in letters' case, blanks, leading zeros or a trailing .0 alone, as 7, 07 and 7.0 do.
+
+    Args:
+        patients: (patient, place) of each image, for the note.
+        remedy: what to do if they are the same one.
+    """
+    places: dict[str, str] = {}
+    for patient, place in patients:
+        places.setdefault(composed(patient), place)
+    pairs = spelt_alike(places, lambda patient: WHOLE_NUMBER.sub(r"\1", bare(patient)))
+    further = f", and {counted(len(pairs) - 1, 'further pair')}," if len(pairs) > 1 else ""
+    return tuple(
+        f"patients {one!r} ({places[one]}) and {other!r} ({places[other]}){further} differ in spelling alone; if they are the same "
+        f"patient, {remedy}, so that no patient is in two splits"
+        for one, other in pairs[:1]
     )
 
 

@@ -46,6 +46,7 @@ from medtransfer.prepare.readers.contract import (
     own_patients,
     read_options,
     require_folder,
+    spelling_of_patients,
     such_as_group,
 )
 from medtransfer.prepare.readers.folder_layout import SPLITS
@@ -121,7 +122,10 @@ def scan_classes(
     if left_out:
         notes.append(f"{are(left_out.total(), 'image')} left out, of other classes than {', '.join(classes)} or in no list")
     notes += lists.finish()
-    if not chosen["group"]:
+    if chosen["group"]:
+        named_by = ((image.group, image.path.relative_to(root).as_posix()) for image in images)
+        notes += spelling_of_patients(named_by, "name their images alike")
+    else:
         notes.append(
             own_patients("group", such_as_group(r"(person\d+)", [image.path.relative_to(root).as_posix() for image in images]))
         )

@@ -57,6 +57,7 @@ from medtransfer.prepare.readers.contract import (
     own_patients,
     read_options,
     require_folder,
+    spelling_of_patients,
 )
 from medtransfer.prepare.readers.labelled_images import OPTIONS as IMAGE_OPTIONS
 from medtransfer.prepare.readers.labelled_images import LabelledImage, check_image_options, scan_images
@@ -121,6 +122,7 @@ def scan_table(
     notes += lists.finish()
     if defaults is None and not (chosen["group"] or chosen["group_by"]):
         notes.append(own_patients("group_by", " to `'{COLUMN}'`, the column that names the patient"))
+    notes += collected.check_patients()
     found = list(collected.labelled())
     left_out = {split: len(names) for split, names in collected.left_out.items()}
     if left_out:
@@ -215,6 +217,13 @@ class _Collected:
                 "`missing: skip` to go without them"
             )
         return (f"{message}; they are skipped",)
+
+    def check_patients(self) -> tuple[str, ...]:
+        """Return a note on patients that the table, or its paths, spell differently."""
+        if not (self._chosen["group_by"] or self._chosen["group"]):
+            return ()
+        remedy = "write them alike there" if self._chosen["group_by"] else "name their images alike"
+        return spelling_of_patients(((row.group, row.row.where) for rows in self._found.values() for row in rows), remedy)
 
     def _join(self, path: Path, rows: Sequence[_Found]) -> States:
         first = rows[0]
