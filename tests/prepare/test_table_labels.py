@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.table_labels import OPTIONS, ClassRule, FindingRule, check_label_options, plain, sort_names
@@ -108,22 +109,47 @@ def test_findings_of_several_rows_are_joined() -> None:
     ("options", "values", "classes", "numbers"),
     [
         ({}, ["10", "9", "2", "2"], ("2", "9", "10"), [2, 1, 0, 0]),
-        ({}, ["b", "a", "B"], ("B", "a", "b"), None),
         ({"labels": {0: "none", 1: "mild"}}, ["1.0", "0"], ("none", "mild"), [1, 0]),
         ({"labels": {0: "none", 1: "mild"}, "classes": ["mild", "none"]}, ["1", "0"], ("mild", "none"), [0, 1]),
         ({"classes": ["lo", "hi"], "task": "ordinal"}, ["hi", "LO"], ("lo", "hi"), [1, 0]),
     ],
 )
-def test_a_column_of_classes(
-    options: dict[str, Any], values: list[str], classes: tuple[str, ...], numbers: list[int] | None
-) -> None:
-    if numbers is None:
-        with pytest.raises(InputError, match="differ in their letters' case"):
-            ClassRule(OPTIONS | {"task": "multiclass", "column": "x"} | options, values)
-        return
+def test_a_column_of_classes(options: dict[str, Any], values: list[str], classes: tuple[str, ...], numbers: list[int]) -> None:
     rule = ClassRule(OPTIONS | {"task": "multiclass", "column": "x"} | options, values)
     assert rule.classes == classes
     assert [int(rule.reduce(rule.read({"x": value}, ""), "")) for value in values] == numbers
+
+
+@pytest.mark.parametrize(
+    ("values", "pair", "classes", "numbers"),
+    [
+        (["b", "a", "B"], ("B", "b"), ["B", "a"], [0, 1, 0]),
+        (["1", "2", "1.0", "2"], ("1", "1.0"), ["1", "2"], [0, 1, 0, 1]),
+        (["10", "9.0", "9", "010"], ("9", "9.0"), ["9", "010"], [1, 0, 0, 1]),
+    ],
+)
+def test_classes_that_are_read_as_one_are_refused_with_a_remedy_that_works(
+    values: list[str], pair: tuple[str, str], classes: list[str], numbers: list[int]
+) -> None:
+    options = OPTIONS | {"task": "multiclass", "column": "x"}
+    with pytest.raises(InputError) as refused:
+        ClassRule(options, values)
+    message = str(refused.value)
+    assert f"but {pair[0]!r} and {pair[1]!r} in the column 'x' do not; name one of them alone in the option classes" in message
+    proposed = yaml.safe_load(message.split("such as `classes: ")[1].rstrip("`"))
+    assert proposed == classes
+    rule = ClassRule(options | {"classes": proposed}, values)
+    assert [int(rule.reduce(rule.read({"x": value}, ""), "")) for value in values] == numbers
+
+
+def test_labels_that_are_read_as_one_are_refused_with_a_remedy_that_works() -> None:
+    options = OPTIONS | {"task": "multiclass", "column": "x"}
+    with pytest.raises(
+        InputError, match=r"'1' and '1\.0' in the column 'x' do not; name one of them alone in the option labels, which"
+    ):
+        ClassRule(options | {"labels": {1: "a", "1.0": "a", 2: "b"}}, ["1", "1.0", "2"])
+    rule = ClassRule(options | {"labels": {1: "a", 2: "b"}}, ["1", "1.0", "2"])
+    assert [int(rule.reduce(rule.read({"x": value}, ""), "")) for value in ("1", "1.0", "2")] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import check_classes
 from medtransfer.records import IGNORE, UNCERTAIN
-from medtransfer.wording import composed
+from medtransfer.wording import composed, spelt_alike
 
 POLICIES = {"ones": 1, "zeros": 0, "ignore": IGNORE, "lsr-ones": UNCERTAIN, "lsr-zeros": UNCERTAIN}
 ORDER = (1, UNCERTAIN, IGNORE, 0)  # of states, the first of several rows counts
@@ -148,8 +148,15 @@ class ClassRule:
         self.classes = tuple(classes)
         names = {name: name for name in classes} if labels is None else labels
         self._numbers = {plain(value): classes.index(name) for value, name in names.items()}
-        if len(self._numbers) < len(names):
-            raise InputError(f"expected different values of classes, but some of {list(names)} differ in their letters' case alone")
+        if pairs := spelt_alike(map(str, names), plain):
+            taken_away = {further for _, further in pairs}
+            kept = [name for name in map(str, names) if name not in taken_away]
+            remedy = f"such as `classes: {kept}`" if labels is None else "which stands for the other spellings, too"
+            raise InputError(
+                f"expected values of classes that differ in more than letters' case or how a number is written, but "
+                f"{pairs[0][0]!r} and {pairs[0][1]!r} in the column {self._column!r} do not; name one of them alone in the option "
+                f"{'classes' if labels is None else 'labels'}, {remedy}"
+            )
 
     @property
     def columns(self) -> list[str]:
@@ -248,6 +255,6 @@ def plain(value: Any) -> str:
 def sort_names(names: set[str]) -> list[str]:
     """Sort names of classes, by number where all are numbers."""
     try:
-        return sorted(names, key=float)
+        return sorted(sorted(names), key=float)
     except ValueError:
         return sorted(names)
