@@ -152,7 +152,7 @@ def survivors_by_error(values: ArrayLike, errors: ArrayLike, seats: int, most: i
 
 def best_first(values: NDArray[np.float64]) -> list[int]:
     """Return the indices of candidates from the best on; the earlier one wins a tie."""
-    return sorted(range(len(values)), key=lambda index: -rounded(values[index]))
+    return sorted(range(len(values)), key=lambda index: -rounded(float(values[index])))
 
 
 def paired_errors(scores: NDArray[np.float64], reference: int) -> NDArray[np.float64]:
