@@ -56,21 +56,36 @@ class _Classification:
             raise InputError(f"expected two classes or more in {target.folder}, but got {', '.join(classes)}; prepare it as binary")
         if labels.ndim == 2 and (labels == UNCERTAIN).any():
             labels[labels == UNCERTAIN] = uncertain_rule(target).evaluated
-        for split in sorted(splits):
-            of_split = labels[target.samples(split)["row"].to_numpy()]
-            undefined = [name for c, name in enumerate(classes) if not self._both(of_split, c)]
+        by_split = {split: labels[target.samples(split)["row"].to_numpy()] for split in sorted(splits)}
+        undefined_in = {
+            split: [name for c, name in enumerate(classes) if not self._both(own, c)] for split, own in by_split.items()
+        }
+        for split, undefined in undefined_in.items():
             if len(undefined) == len(classes):
                 held = "another finetune.validation_seed or a larger finetune.validation" if target.held_out else "another split"
                 held = "a larger finetune.size" if target.drawn is not None and split == "train" else held
                 raise InputError(
                     f"expected images with and without a label among the {split} samples of {target.folder}, since the "
-                    f"{self.primary.label} is undefined otherwise, but all {len(of_split)} have the same ({', '.join(classes)}); "
-                    f"take {held}"
+                    f"{self.primary.label} is undefined otherwise, but {self._same(by_split[split], classes)}; take {held}"
                 )
             if undefined:
-                effect = "they are not learned" if split == "train" else "their AUC is undefined, and left out of the mean"
+                effect = _untaught(undefined_in) if split == "train" else "their AUC is undefined, and left out of the mean"
                 notes.append(f"in the {split} samples of {target.folder} all or none are {', '.join(undefined)}: {effect}")
         return notes
+
+    def _same(self, labels: "np.ndarray", classes: Sequence[str]) -> str:
+        """Say which labels all images have, none of which distinguishes them."""
+        import numpy as np
+
+        images = f"all {len(labels)}" if len(labels) != 1 else "the only one"
+        if self.single_label:
+            names = [name for label, name in enumerate(self.weighted(classes)) if (labels == label).any()]
+            return f"{images} {'is' if len(labels) == 1 else 'are'} {', '.join(names)}"
+        known = np.array([[(labels[:, c] == value).any() for c in range(len(classes))] for value in (0, 1)])  # (2, L)
+        shown = [
+            name if present else f"not {name}" for name, absent, present in zip(classes, *known, strict=True) if absent | present
+        ]
+        return f"{images} {'has' if len(labels) == 1 else 'have'} the same known labels ({', '.join(shown) or 'none'})"
 
     def _both(self, labels: "np.ndarray", c: int) -> bool:
         """Return whether some images have class c and others do not."""
@@ -161,6 +176,20 @@ class _Classification:
         from medtransfer.tasks.label_pictures import draw_labels
 
         draw_labels(path, samples, evaluation.per_sample, self.primary, class_names, number)
+
+
+def _untaught(undefined_in: Mapping[str, Sequence[str]]) -> str:
+    """Say that classes are not learned, and in which other splits they count in the mean AUC all the same.
+
+    Args:
+        undefined_in: classes of which all or none of a split's images are, by split.
+    """
+    untaught = undefined_in["train"]
+    judged = {split: [name for name in untaught if name not in names] for split, names in undefined_in.items()}
+    counts = [
+        f"of the {split} samples" + f" ({', '.join(names)})" * (names != untaught) for split, names in judged.items() if names
+    ]  # fmt: skip
+    return "they are not learned" + (f", but count in the mean AUC {' and '.join(counts)}" if counts else "")
 
 
 class Binary(_Classification):
