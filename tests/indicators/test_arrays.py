@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from scipy.special import softmax
 from tests.published_features import TALL as TALL_SET
 from tests.published_features import WIDE as WIDE_SET
@@ -33,13 +34,14 @@ PUBLISHED = {  # tall, wide
     "hscore": (1.8324112685, 2.0), "hscore_reg": (1.7239575698, 1.9479143142), "transrate": (2.8511087901, 47.4124640591),
     "gbc": (-0.1705305662, -0.0000020372), "rankme_raw": (7.1993899945, 12.5916160575),
     "rankme": (7.2150526865, 12.6261678151), "nesum": (2.5871467470, 2.6642341158), "pr": (4.1061571912, 4.4079871609),
-    "alpha": (1.2149426672, 1.8461743456), "uniformity": (2.1581835381, 2.2331042181),
+    "alpha": (1.2149426672, 1.8461743456), 
     "alignment": (-0.0144372271, -0.0146836070), "selfcluster": (-0.0810273945, -0.1349792604),
     "twonn": (2.0572244197, 3.9762725406), "dse": (0.6381450002, 1.3797964996), "fr": (0.95, 0.6992481203),
     "grtd": (-0.9093087968, -0.6077072802), "ridge_accuracy": (59 / 60, 1.0), "parc": (73.6984218088, 78.4941523961),
     "sfda": (0.9999495441, 1.0),
 }  # fmt: skip
 OF_VIEWS = (1.4757862190, 7.1748833102)  # LiDAR
+UNIFORMITY = (2.1581835381, 2.2331042181)  # of the first views
 OF_MAPS = {
     "ccfv": 1.0381937688, "ccfv_raw": 0.0074758784, "lbtc": 0.7242647059, "lbtc_corrected": 0.5071553738,
     "ridge_dice": 0.7975272961, "knn_dice": 0.7601082295,
@@ -100,8 +102,25 @@ def test_published_values(compute: Compute, column: int, features: np.ndarray, l
         assert values[key] == pytest.approx(published[column], abs=1e-8), key
     of_maps = {key for key, indicator in KEYS.items() if "maps" in indicator.needs}
     assert values.keys() == KEYS.keys() - of_maps - {"emms_embedded"} | {"flags"}
+    assert compute(features=features)["uniformity"] == pytest.approx(UNIFORMITY[column], abs=1e-8)
     assert compute(features2=four_views(features))["lidar"] == pytest.approx(OF_VIEWS[column], abs=1e-8)
     assert compute(features=four_views(features))["lidar"] == pytest.approx(OF_VIEWS[column], abs=1e-8)
+
+
+@pytest.mark.parametrize("given", ["two files", "one file", "four views", "beside the samples"])
+def test_uniformity_is_the_mean_over_views(given: str, compute: Compute):
+    """The values of single views, by SciPy's distances, the first of them as published."""
+    views = four_views(TALL) if given in ("four views", "beside the samples") else np.stack([TALL, second_view(TALL)], axis=1)
+    singles = []
+    for view in views.swapaxes(0, 1):
+        units = view / np.linalg.norm(view, axis=1, keepdims=True)
+        singles.append(-np.log(np.mean(np.exp(-2 * pdist(units, "sqeuclidean")))))
+    assert len({round(single, 6) for single in singles}) == views.shape[1]
+    files = {
+        "two files": {"features": TALL, "features2": second_view(TALL)},
+        "beside the samples": {"features": TALL, "features2": views},
+    }
+    assert compute(**files.get(given, {"features": views}))["uniformity"] == pytest.approx(np.mean(singles), abs=1e-9)
 
 
 def test_loosely_published_values(compute: Compute):

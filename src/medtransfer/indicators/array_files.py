@@ -157,7 +157,7 @@ def _check_lengths(arrays: Arrays) -> None:
 
 
 def _add_views(arrays: Arrays) -> None:
-    """Add the second views as `pair`, and all views as `views`; the first of several in `features` are the samples."""
+    """Add the second views as `pair`, and all views as `views` and `all_views`; `features` are the first of several."""
     values, nonfinite = arrays.values, arrays.nonfinite
     first, second = values.get("features"), values.get("features2")
     several = [name for name in ("features", "features2") if name in values and values[name].ndim == 3]
@@ -176,6 +176,9 @@ def _add_views(arrays: Arrays) -> None:
         nonfinite |= {"pair": nonfinite["features2"], "views": nonfinite["features"] + nonfinite["features2"]}
     if several == ["features"] and first is not None:
         values |= {"features": first[:, 0], "pair": first[:, 1]}
+    if first is not None:
+        values["all_views"] = values.get("views", first[:, None])  # (N, V, D)
+        nonfinite["all_views"] = nonfinite["views" if "views" in values else "features"]
 
 
 def _add_groups(arrays: Arrays) -> None:

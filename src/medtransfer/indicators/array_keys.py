@@ -34,7 +34,7 @@ class ArrayIndicator:
 
     Attributes:
         arguments: names of the arrays that its function takes: keys of FILES, or `views` (N, V, D), `pair` (the second views),
-            `samples` and `images` (the groups of either).
+            `all_views` (N, V, D), which is one view without second ones, `samples` and `images` (the groups of either).
         function: address of a function of these arrays that returns a value, NaN where it is not defined, and flags.
         says: what its value is.
         options: further arguments of the function.
@@ -50,7 +50,13 @@ class ArrayIndicator:
     @property
     def needs(self) -> tuple[str, ...]:
         """Files that it needs."""
-        derived = {"views": ("features", "features2"), "pair": ("features2",), "samples": (), "images": ()}
+        derived = {
+            "views": ("features", "features2"),
+            "pair": ("features2",),
+            "all_views": ("features",),
+            "samples": (),
+            "images": (),
+        }
         return tuple(file for name in self.arguments for file in derived.get(name, (name,)))
 
 
@@ -70,7 +76,9 @@ KEYS = {
     "nesum": ArrayIndicator(FEATURES, f"{OWN}.spectrum:nesum", "sum of the covariance's eigenvalues over the largest"),
     "pr": ArrayIndicator(FEATURES, f"{OWN}.spectrum:participation_ratio", "participation ratio of these eigenvalues"),
     "alpha": ArrayIndicator(FEATURES, f"{ADAPTED}:alpha_of_all", "decay of all these eigenvalues; best near 1"),
-    "uniformity": ArrayIndicator(FEATURES, f"{OWN}.uniformity:uniformity", "spread of directions over the sphere", most=QUADRATIC),
+    "uniformity": ArrayIndicator(
+        ("all_views",), f"{OWN}.uniformity:uniformity_of_views", "spread of directions over the sphere", most=QUADRATIC
+    ),
     "alignment": ArrayIndicator(("features", "pair"), f"{OWN}.alignment:alignment", "minus the distance between two views"),
     "selfcluster": ArrayIndicator(FEATURES, f"{OWN}.selfcluster:selfcluster", "0: directions are uniform, -1: all are one"),
     "twonn": ArrayIndicator(FEATURES, f"{OWN}.twonn:twonn", "intrinsic dimension; lower is better", most=QUADRATIC),

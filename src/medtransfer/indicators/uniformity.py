@@ -40,6 +40,13 @@ def uniformity(features: NDArray[np.float64]) -> tuple[float, dict[str, int]]:
     return max(0.0, -float(np.log(mean))), flags
 
 
+def uniformity_of_views(views: NDArray[np.float64]) -> tuple[float, dict[str, int]]:
+    """Compute the mean uniformity of views (N, V, D); flags are summed over the views."""
+    results = [uniformity(view) for view in views.swapaxes(0, 1)]
+    flags = sum((Counter(flags) for _, flags in results), Counter[str]())
+    return float(np.mean([value for value, _ in results])), dict(flags)
+
+
 class Uniformity(ViewIndicator):
     """Uniformity of the pooled embeddings of views of images, averaged over the views."""
 
@@ -47,6 +54,4 @@ class Uniformity(ViewIndicator):
 
     def measure(self, sample: Views, context: Context) -> tuple[float, dict[str, int]]:
         """Compute the mean uniformity; flags are summed over the views."""
-        results = [uniformity(view) for view in sample.features.swapaxes(0, 1)]
-        flags = sum((Counter(flags) for _, flags in results), Counter[str]())
-        return float(np.mean([value for value, _ in results])), dict(flags)
+        return uniformity_of_views(sample.features)
