@@ -128,7 +128,7 @@ def test_independent_labels_are_judged_by_the_mean_auc(chain, folder, target):
         for c in range(labels.shape[1]) if len(np.unique(labels[known[c], c])) == 2
     ]  # fmt: skip
     assert info.metrics == {"source_auc": pytest.approx(np.mean(aucs), abs=1e-9)}
-    assert info.source_accuracy == info.metrics["source_auc"]
+    assert (info.source_accuracy, info.source_metric) == (info.metrics["source_auc"], "AUC")
     assert load_head(path, info, model.encoder) == NoHead("its labels are independent, so that its outputs are no softmax")
 
 

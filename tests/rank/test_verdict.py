@@ -1,16 +1,22 @@
 """The verdict on made-up rankings: what is compared with what, and what has no value."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
 
+from medtransfer.rank.page import _table
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows
+from medtransfer.rank.tables import baseline_rows, candidate_rows, overview_rows
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import Score
 from medtransfer.records.ranked import RankedCandidate
+
+INPUT: dict[str, Any] = {"size": 32, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}
 
 
 def candidate(
@@ -19,7 +25,7 @@ def candidate(
     noise = np.random.default_rng(crc32(name.encode())).normal(0, 0.001, 10)
     replicates = (value + noise).tolist() if value is not None else []
     return RankedCandidate(
-        name=name, kind="checkpoint", build="unet", arguments={}, weights=name, audit="", input={}, levels=[(8, 64)], level=-1,
+        name=name, kind="checkpoint", build="unet", arguments={}, weights=name, audit="", input=INPUT, levels=[(8, 64)], level=-1,
         series="s", source="", epoch=5, source_accuracy=accuracy, cell="", images=40, groups=20,
         rows=[Score("ridge", {"level": -1}, value, flags=flags or {}, replicates=replicates)], notes={}, seconds=1.0,
         forward_seconds=0.5, memory=1.0,
@@ -77,3 +83,20 @@ def test_why_a_baseline_takes_no_candidate_is_said(accuracies: tuple[float | Non
     pair = [candidate(name, 0.3, accuracy=accuracy) for name, accuracy in zip(("one", "two"), accuracies, strict=True)]
     rows = {row["baseline"]: row["takes"] for row in baseline_rows(ranked(*pair))}
     assert rows["source accuracy"].startswith(takes)
+
+
+def test_an_auc_on_the_source_is_no_accuracy(tmp_path: Path) -> None:
+    classes, labels = candidate("one", 0.3, accuracy=0.5), replace(candidate("two", 0.2, accuracy=0.958), source_metric="AUC")
+    ranking = ranked(classes, labels, candidate("three", 0.1))
+    shown = {row["candidate"]: row["source accuracy"] for row in overview_rows(ranking)}
+    assert shown == {"one": 0.5, "two": "AUC 0.958", "three": None}
+    page = _table(ranking)
+    assert "AUC 0.958" in page and "0.500" in page
+    kept = {row["candidate"]: (row["source_accuracy"], row["source_metric"]) for row in candidate_rows(ranking)}
+    assert kept == {"one": (0.5, "accuracy"), "two": (0.958, "AUC"), "three": (None, None)}
+    labels.write(tmp_path / "record.json")
+    assert RankedCandidate.read(tmp_path / "record.json").source_metric == "AUC"
+    record = json.loads((tmp_path / "record.json").read_text())
+    del record["source_metric"]  # as an older version wrote it
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    assert RankedCandidate.read(tmp_path / "record.json").source_metric == "accuracy"

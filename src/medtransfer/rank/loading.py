@@ -33,7 +33,8 @@ class Loaded:
         encoder: the encoder.
         contract: input contract of the weights.
         audit: how they were loaded, one sentence.
-        source_accuracy: validation accuracy on the source, None if unknown.
+        source_accuracy: validation accuracy on the source, or AUC, None if unknown.
+        source_metric: which of them it is, `accuracy` or `AUC`.
         source: name of the source of our own checkpoints; empty for others.
         head: source head, or why there is none.
     """
@@ -43,6 +44,7 @@ class Loaded:
     audit: str
     source_accuracy: float | None = None
     source: str = ""
+    source_metric: str = "accuracy"
     head: SourceHead | NoHead = NoHead("it was not asked for")
 
 
@@ -79,7 +81,8 @@ def _load(candidate: Candidate, seed: int, size: int, pickle: bool, with_head: b
         start = "the random initialisation" if info.is_random else "the weights that it continues from"
         origin = f"epoch {info.epoch} on {info.source}" if info.epoch else start
         encoder = load_encoder(path, info)
-        loaded = Loaded(encoder, info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy, info.source)
+        whole, accuracy = f"our checkpoint of {origin}, loaded whole", info.source_accuracy
+        loaded = Loaded(encoder, info.input, whole, accuracy, info.source, info.source_metric)
         return replace(loaded, head=load_head(path, info, encoder)) if with_head else loaded
     if candidate.kind == RANDOM:
         number = _fit_file(candidate, seed, pickle)[0] if candidate.file else 0

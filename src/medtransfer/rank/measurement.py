@@ -181,7 +181,7 @@ class Measure:
             rows=[pick(measured[one.name].scores, one.watched(options, self.mode)) for one in indicators],
             notes={name: result.notes for name, result in measured.items() if result.notes},
             seconds=round(seconds, 3), forward_seconds=round(clock.seconds, 3), memory=round(peak_memory(fabric.device), 1),
-            continues=candidate.continues,
+            continues=candidate.continues, source_metric=loaded.source_metric,
         )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def _table(ranking: Ranking) -> Markup:
     for index in ranking.order:
         candidate = ranking.candidates[index]
         row: dict[str, Any] = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
-        row["source accuracy"] = candidate.source_accuracy
+        row["source accuracy"] = candidate.source_text
         if ranking.by is not None:
             row |= _verdict_cells(ranking, index)
         row |= {score_label(name): rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}

@@ -42,7 +42,8 @@ def candidate_rows(ranking: Ranking) -> list[Row]:
     return [
         {
             "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "series": Path(candidate.series).name,
-            "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "level": candidate.level,
+            "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy,
+            "source_metric": None if candidate.source_accuracy is None else candidate.source_metric, "level": candidate.level,
             "stride": candidate.stride, "width": candidate.width, "size": candidate.input["size"],
             "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
             "weights": candidate.weights, "audit": candidate.audit, "images": candidate.images, "groups": candidate.groups,
@@ -59,7 +60,7 @@ def overview_rows(ranking: Ranking) -> list[Row]:
     for index in ranking.order:
         candidate = ranking.candidates[index]
         row: Row = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
-        row["source accuracy"] = candidate.source_accuracy
+        row["source accuracy"] = candidate.source_text
         if ranking.by is not None:
             standing = ranking.standings[ranking.by]
             interval = (standing.low[index], standing.high[index])

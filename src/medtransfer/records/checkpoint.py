@@ -140,6 +140,11 @@ class CheckpointInfo(Record, Provenance):
         return self.metrics.get(SOURCE_ACCURACY, self.metrics.get(SOURCE_AUC))
 
     @property
+    def source_metric(self) -> str:
+        """What `source_accuracy` is: `accuracy`, or `AUC`."""
+        return "AUC" if SOURCE_AUC in self.metrics and SOURCE_ACCURACY not in self.metrics else "accuracy"
+
+    @property
     def is_random(self) -> bool:
         """Whether nothing was learned yet; epoch 0 of a pretraining that continues has the weights of its parent."""
         return self.epoch == 0 and are_random(self.parents)

@@ -31,7 +31,7 @@ class RankedCandidate(Record):
         series: folder of the pretraining that it is a checkpoint of; empty for others.
         source: name of the source dataset of a checkpoint; empty for others.
         epoch: epoch of a checkpoint, else None.
-        source_accuracy: validation accuracy on the source, None if unknown.
+        source_accuracy: validation accuracy on the source, or AUC, None if unknown.
         cell: digest of everything that the scores depend on, and of their names.
         images: images that it was measured on.
         groups: groups of these images, such as patients.
@@ -41,6 +41,7 @@ class RankedCandidate(Record):
         forward_seconds: the part of it that the encoder took.
         memory: peak memory of the process, or of the GPU, in MiB, in the pass that took most.
         continues: whether it is a checkpoint of a pretraining that continues from other weights, which are its epoch 0.
+        source_metric: what `source_accuracy` is, `accuracy` or `AUC`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class RankedCandidate(Record):
     forward_seconds: Amount
     memory: Amount
     continues: bool = False
+    source_metric: str = "accuracy"
 
     @classmethod
     def form(cls) -> str:
@@ -74,13 +76,20 @@ class RankedCandidate(Record):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that older files lack."""
-        return frozenset({"continues"})
+        return frozenset({"continues", "source_metric"})
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read and validate the record, with `rows` as `Score` objects."""
         record = super().read(path)
         return replace(record, rows=[Score(**row) for row in record.rows])
+
+    @property
+    def source_text(self) -> float | str | None:
+        """The source accuracy for people; an AUC has its name beside it, since it compares with no accuracy."""
+        if self.source_accuracy is None or self.source_metric == "accuracy":
+            return self.source_accuracy
+        return f"{self.source_metric} {self.source_accuracy:.3f}"
 
     @property
     def indicators(self) -> list[str]:
