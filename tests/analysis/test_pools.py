@@ -117,7 +117,7 @@ def test_a_score_without_a_source_head_says_so(workplace: Path) -> None:
     add_dice()
     add_scores_of({"leep": {1: -0.5, 5: -0.4, 10: -0.3}, "leep_undefined": {0: 9}, "leep_no_source_head": {0: 9}})
     ((pool,), _) = collect(SETTING)
-    assert pool.missing == ["unet simple → moon, full: no LEEP of epoch 0, since there is no source head"]
+    assert pool.missing == ["unet simple → moon, full: no LEEP of epoch 0, since there is no softmax head"]
 
 
 def test_a_study_of_some_checkpoints_does_not_miss_those_that_are_only_scored(workplace: Path) -> None:

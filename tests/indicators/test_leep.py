@@ -116,7 +116,7 @@ def test_of_labelled_images_each_has_the_softmax_of_the_mean(make_target, task, 
 
 def test_without_a_head_they_are_not_defined_and_the_reason_is_said(make_target, caplog):
     measured = score(make_target(5), NoHead("its classifier has a single output"), blocks=3)
-    assert "test: leep and nce not measured, since there is no source head: its classifier has a single output" in caplog.text
+    assert "test: leep and nce not measured, since there is no softmax head: its classifier has a single output" in caplog.text
     for name in ("leep", "nce"):
         (row,) = measured[name].scores
         assert (row.value, row.error, row.replicates, row.flags) == (None, None, [], {"no_source_head": 1, "undefined": 1})

@@ -475,7 +475,7 @@ def test_the_source_head_is_scored_and_one_that_comes_later_too(copy, tiny_param
     rows = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-2:] for epoch in EPOCHS}
     assert all(row.value < 0 for epoch in (0, 1) for row in rows[epoch])
     assert [row.flags for row in rows[2]] == [{"no_source_head": 1, "undefined": 1}] * 2
-    assert "epoch 2: leep and nce not measured, since there is no source head: none was imported" in caplog.text
+    assert "epoch 2: leep and nce not measured, since there is no softmax head: none was imported" in caplog.text
     assert tracking.read_curve(runs()[0].id, "leep").keys() == {0, 1}
     head = path.with_name("head-002.safetensors")
     write_tensors(head, {name: tensors[name] for name in ("head.weight", "head.bias")})

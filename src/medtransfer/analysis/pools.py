@@ -29,7 +29,8 @@ DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 VIEWS = (*(one.name for one in fields(ViewSettings)), "tf32")  # params of a score run that say what was measured
 UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason, from the most to the least specific
-    "no_source_head": "there is no source head", "nonfinite": "its features are not finite", "undefined": "it is not defined there",
+    "no_source_head": "there is no softmax head", "nonfinite": "its features are not finite",
+    "undefined": "it is not defined there",
 }  # fmt: skip
 MOST_PROTOCOLS = 3  # that a message tells the settings of
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples

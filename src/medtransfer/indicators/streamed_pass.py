@@ -102,7 +102,7 @@ def _without_head(indicators: Sequence[Indicator], head: SourceHead | NoHead, la
     needing = [indicator.name for indicator in indicators if PROBABILITIES in indicator.needs]
     if not needing or isinstance(head, SourceHead):
         return ""
-    log.warning("%s: %s not measured, since there is no source head: %s", label, " and ".join(needing), head.reason)
+    log.warning("%s: %s not measured, since there is no softmax head: %s", label, " and ".join(needing), head.reason)
     return head.reason
 
 
