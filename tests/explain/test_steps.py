@@ -22,6 +22,7 @@ def test_relations_need_both_changes_to_be_seen(make_case: Any) -> None:
         (0, 1, "agree", True), (1, 5, "part", False), (5, 10, "undecided", True),
     ]  # fmt: skip
     assert (last.level, last.start, last.end, last.relation, last.same_direction) == (-1, 1, 5, "undecided", True)
+    assert steps[0].robustness_p == pytest.approx(3 * 2 * stats.t.sf(10, 19))  # Holm: of three equal p-values
     half = stats.t.ppf(0.975, 19) * 0.01
     assert steps[0].robustness_interval == pytest.approx((0.1 - half, 0.1 + half))
     mean, error = 0.2005, 0.0005  # changes by seed .2 and .201: standard deviation .001 / sqrt(2), over sqrt(2)
@@ -66,6 +67,8 @@ def test_one_seed_leaves_every_step_open_and_replayed_robustness_is_taken_as_it_
     single = make_case({epoch: values[:1] for epoch, values in DICE.items()}, VALUES)
     assert {step.relation for step in list_steps([single], 0.95)} == {"undecided"}
     assert [step.relation for step in list_steps([make_case(DICE, VALUES)], 0.95)] == ["agree", "agree", "part", "undecided"]
+    unmoved = {(ROBUSTNESS, -2): {0: 0.5, 1: 0.5}}
+    assert [step.relation for step in list_steps([make_case(DICE, unmoved)], 0.95)] == ["undecided"]
 
 
 def test_seeds_that_only_one_checkpoint_has_take_no_part(make_case: Any) -> None:

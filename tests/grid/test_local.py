@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipapp
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -438,7 +439,11 @@ if __name__ == "__main__":
 def test_a_script_from_standard_input_is_refused_before_a_process_starts(tmp_path: Path) -> None:
     """Each process would import it, and fail."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    for words, refused in ((["-"], True), (["script.py"], False), (["-m", "script"], False), (["-c", SCRIPT], False)):
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped" / "__main__.py").write_text(SCRIPT)
+    zipapp.create_archive(tmp_path / "zipped")
+    ways = ["-"], ["script.py"], ["-m", "script"], ["-c", SCRIPT], ["zipped.pyz"]
+    for words, refused in ((words, words == ["-"]) for words in ways):
         command = [sys.executable, *words]
         done = subprocess.run(command, input=SCRIPT, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
         assert (done.stdout == "started\n") != refused, done.stderr

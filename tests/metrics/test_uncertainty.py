@@ -87,6 +87,25 @@ def test_what_a_seed_adds_to_every_candidate_is_no_uncertainty_of_their_differen
     assert np.all(plain.errors > 20 * blocked.errors)
 
 
+def test_a_candidate_of_another_spread_tells_little_of_what_a_seed_adds() -> None:
+    """Were it a sixth of the mean that is removed, the other five would have a tenth of its spread each."""
+    rng = generator(4)
+    noise, shift = rng.normal(0, 0.001, (6, 5)), np.array([0.005, -0.002, 0.0, 0.004, -0.006])
+    noise[5] *= 50
+    values = {i: (0.5 + shift + row).tolist() for i, row in enumerate(noise)}
+    without = estimate({i: values[i] for i in range(5)}, blocked=True)
+    assert estimate(values, blocked=True).errors[:5] == pytest.approx(without.errors, rel=0.2)
+
+
+def test_removing_what_seeds_add_leaves_the_spread_of_the_candidates_unbiased() -> None:
+    rng = generator(5)
+    squares = [
+        np.square(estimate(dict(enumerate((rng.normal(0, 1, (3, 5)) + rng.normal(0, 3, 5)).tolist())), blocked=True).errors).mean()
+        for _ in range(300)
+    ]
+    assert 5 * np.mean(squares) == pytest.approx(1, rel=0.08)
+
+
 @pytest.mark.parametrize(("values", "message"), [({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1")])
 def test_estimates_need_two_seeds(values: dict[int, list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):

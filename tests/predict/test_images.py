@@ -29,6 +29,7 @@ from medtransfer.predict import pixels
 from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.images import list_images, read_pixels
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
+from medtransfer.prepare.readers.contract import match_group
 from medtransfer.records import ImageRule
 
 OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # direction of a row of pixels, and of a column; mm to the left, posterior, superior
@@ -84,8 +85,8 @@ def test_a_voxel_of_a_series_is_where_the_standard_says(tmp_path: Path) -> None:
 def write_tilted(folder: Path, volume: np.ndarray, shift: float = 2.0, **tags: object) -> list[Path]:
     """Write axial slices (N, rows, columns) 4 mm apart, each `shift` mm to the back of the one below, as of a tilted gantry."""
     return [
-        write_slice(folder / f"{9 - index}.dcm", pixels, index, ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[1, 1],
-                    ImagePositionPatient=[0, shift * index, 4 * index], **tags)
+        write_slice(folder / f"{9 - index}.dcm", pixels, index, ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+                    ImagePositionPatient=[0, shift * index, 4 * index], **{"PixelSpacing": [1, 1], **tags})
         for index, pixels in enumerate(volume)
     ]  # fmt: skip
 
@@ -99,6 +100,12 @@ def test_the_slices_of_a_tilted_gantry_are_where_their_positions_say(tmp_path: P
     assert geometry.voxel_volume == pytest.approx(4)  # mm³: 1 x 1 by the 4 mm between two planes
     assert geometry.pixel_spacing(2) == (1, 1) and geometry.pixel_spacing(1) == pytest.approx((np.sqrt(20), 1))
     assert geometry.pixel_spacing(0) is None  # (y, z) is a parallelogram
+
+
+@pytest.mark.parametrize(("shift", "is_known"), [(0.02, True), (0.08, False)])
+def test_a_tilt_of_a_degree_leaves_no_rectangles_but_rounding_does(shift: float, is_known: bool, tmp_path: Path) -> None:
+    geometry = read_series(write_tilted(tmp_path / "s", np.zeros((5, 6, 7)), shift))[1]
+    assert (geometry.pixel_spacing(0) is not None) is is_known
 
 
 def test_a_mask_on_a_tilted_series_has_its_shear(tmp_path: Path) -> None:
@@ -117,10 +124,11 @@ def test_a_mask_on_a_tilted_series_has_its_shear(tmp_path: Path) -> None:
     assert read_geometry(tmp_path / "m.nii.gz").voxel_volume == pytest.approx(4)
 
 
-def test_a_slice_beside_the_line_of_the_others_is_refused(tmp_path: Path) -> None:
-    paths = write_tilted(tmp_path / "s", np.zeros((5, 6, 7)))
+@pytest.mark.parametrize("spacing", [(1, 1), (1, 3), (3, 1)])
+def test_a_slice_beside_the_line_of_the_others_is_refused(spacing: tuple[int, int], tmp_path: Path) -> None:
+    paths = write_tilted(tmp_path / "s", np.zeros((5, 6, 7)), PixelSpacing=list(spacing))
     data = pydicom.dcmread(paths[3])
-    for moved, fits in ((6.2, True), (6.3, False)):  # mm; a quarter of a pixel is tolerated
+    for moved, fits in ((6.2, True), (6.3, False)):  # mm; a quarter of a pixel's shorter side is tolerated
         data.ImagePositionPatient = [0, moved, 12]
         data.save_as(paths[3])
         if fits:
@@ -129,6 +137,16 @@ def test_a_slice_beside_the_line_of_the_others_is_refused(tmp_path: Path) -> Non
         InputError, match=r"all slices on one line, but .*6\.dcm is 0\.3 mm beside the line from .*9\.dcm to .*5\.dcm"
     ):
         read_series(paths)
+
+
+def test_distances_that_differ_by_rounding_put_no_slice_beside_the_line(tmp_path: Path) -> None:
+    """Slices 100 mm apart, one of them .4 mm too far: more than a quarter of a pixel, but along the normal."""
+    paths = write_tilted(tmp_path / "s", np.zeros((4, 6, 7)))
+    for path, height in zip(paths, (0, 100.4, 200, 300), strict=True):
+        data = pydicom.dcmread(path)
+        data.ImagePositionPatient = [0, 0, height]
+        data.save_as(path)
+    assert read_series(paths)[1].spacing == pytest.approx((1, 1, 100))
 
 
 def test_the_order_of_files_does_not_count(tmp_path: Path) -> None:
@@ -197,6 +215,16 @@ def test_an_image_of_padding_alone_stays_as_it_is(tmp_path: Path) -> None:
     assert (values == 2 * 7 - 1024).all()
 
 
+def test_a_padding_value_beyond_the_bits_of_the_pixels_is_none(tmp_path: Path) -> None:
+    """It has 16 bits whatever the pixels have: 300 is not 44 of 8 bits."""
+    path = write_slice(tmp_path / "x.dcm", np.zeros((2, 2)), PixelPaddingValue=300, RescaleSlope=None, RescaleIntercept=None)
+    data = pydicom.dcmread(path)
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.PixelData = bytes([44, 5, 44, 200])
+    data.save_as(path)
+    assert np.array_equal(read_slice(path), [[44, 5], [44, 200]])
+
+
 def test_overlays_in_the_bits_above_the_values_are_not_inverted(tmp_path: Path) -> None:
     pixels = np.array([[0, 4095], [4096, 5000]])
     tags = {"Modality": "MR", "BitsStored": 12, "HighBit": 11, "RescaleSlope": None, "RescaleIntercept": None}
@@ -212,6 +240,7 @@ def test_overlays_in_the_bits_above_the_values_are_not_inverted(tmp_path: Path) 
      (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 1, ImagePositionPatient=None), "position and orientation of"),
      (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 1, NumberOfFrames=3), "one grey frame .* 3 frames; convert"),
      (lambda paths: paths[1].write_bytes(paths[1].read_bytes()[:-20]), "expected pixels in"),
+     (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 1, BitsStored=None), "expected pixels in .*Bits Stored"),
      (lambda paths: paths[1].write_bytes(b"x" * 200), "expected a DICOM file")],
 )  # fmt: skip
 def test_files_that_are_no_volume_are_refused(spoil: Callable, message: str, tmp_path: Path) -> None:
@@ -234,7 +263,9 @@ def test_decomposed_names_are_those_of_composed_masks(tmp_path: Path) -> None:
     assert sorted(image.name for image in images) == [f"{typed}/{typed}", f"{typed}/a", f"{typed}2"]
     pictures = [image for image in images if not image.is_volume]
     assert find_masks(pictures, tmp_path / "masks", "").keys() == {f"{typed}/{typed}", f"{typed}/a"}
-    assert [case.name for case in list_cases(tmp_path / "images", [f"{typed}/{{case}}"])] == [typed, "a"]
+    for pattern in (typed, written):
+        assert [case.name for case in list_cases(tmp_path / "images", [f"{pattern}/{{case}}"])] == [typed, "a"]
+        assert match_group(written, f"({pattern})", tmp_path) == typed
     assert list_images(tmp_path / "images" / written / f"{written}.png")[0].name == typed
 
 

@@ -216,6 +216,7 @@ def test_white_is_proposed_as_the_only_class(values: list[int], example: str) ->
         ([0, 1, 2], {}, "{0: background, 1: heart, 2: cavity}"),
         ([0, 2, 5], {}, "{0: background, 2: <class>, 5: <class>}"),
         ([0, 5], {2: "cavity"}, "{0: background, 2: cavity, 5: heart}"),
+        ([0, 1], {2: "heart"}, "{0: background, 1: cavity, 2: heart}"),
         ([0, 5, 7], {2: "cavity"}, "{0: background, 2: cavity, 5: <class>, 7: <class>}"),
         ([0, 7], {2: "cavity", 5: "heart"}, "{0: background, 2: cavity, 5: heart, 7: ignore}"),
     ],
