@@ -8,7 +8,7 @@ from threading import Event, Thread
 NEEDED = ["mlflow", *(f"medtransfer.{name}" for name in (
     "grid.jobs", "prepare.preview", "prepare.stage", "pretrain.training", "pretrain.objectives.classification", "score.scorer",
     "finetune.train", "metrics.segmentation",
-))]  # fmt: skip
+)), "torch._dynamo"]  # the last one, PyTorch's compiler, by the optimisers  # fmt: skip
 NEEDED_FOR_DATABASES = ["medtransfer.tracking.sql", "mlflow.store.tracking.sqlalchemy_store"]
 
 
