@@ -202,9 +202,10 @@ def test_local_artifacts_are_read_where_they_lie(tmp_path: Path):
 
 
 def test_remote_artifacts_are_fetched_and_removed_afterwards(monkeypatch: pytest.MonkeyPatch):
-    def fetch(run_id: str, folder: str, destination: Path) -> None:
+    def fetch(run_id: str, folder: str, destination: Path) -> Path:
         (destination / folder).mkdir()
         (destination / folder / "note").write_text(run_id)
+        return destination / folder
 
     remote = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/run/artifacts"))
     monkeypatch.setattr(MlflowClient, "get_run", lambda self, run_id: remote)

@@ -1,5 +1,7 @@
 """A store that is locked, slow, lost or full: requests are retried, results are published later, and nothing is doubled."""
 
+import os
+import re
 import signal
 import sqlite3
 import threading
@@ -11,13 +13,15 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException, RestException
+from requests import Response
 from requests.exceptions import ConnectionError as NoConnection
+from requests.exceptions import HTTPError, RetryError
 from sqlalchemy.exc import OperationalError
 
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
 from medtransfer.tracking import query, retry, sql, store
-from medtransfer.tracking.retry import StoreLost, is_away, with_retries
+from medtransfer.tracking.retry import StoreLost, http_status, is_away, login_refused, with_retries
 
 pytestmark = [pytest.mark.usefixtures("workplace"), pytest.mark.long]
 
@@ -256,6 +260,49 @@ def test_what_counts_as_away() -> None:
         "TEMPORARILY_UNAVAILABLE": True, "REQUEST_LIMIT_EXCEEDED": True, "BAD_REQUEST": False, "RESOURCE_DOES_NOT_EXIST": False,
     }  # fmt: skip
     assert {code: is_away(RestException({"error_code": code, "message": "m"})) for code in answers} == answers
+    assert not is_away(StoreLost("retried already"))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 502, 503, 504])
+def test_a_status_is_found_however_mlflow_tells_it(status: int) -> None:
+    response = Response()
+    response.status_code = status
+    wrapped = MlflowException("API request to http://there failed with exception HTTPConnectionPool: Max retries exceeded")
+    wrapped.__cause__ = RetryError(f"(Caused by ResponseError('too many {status} error responses'))")
+    by_proxy = MlflowException(f"API request to endpoint /api/2.0 failed with error code {status} != 200. Response body: '<html>'")
+    for error in (HTTPError("no", response=response), wrapped, by_proxy):
+        assert http_status(error) == status
+        assert is_away(error) == (status in (429, 500, 502, 503, 504))
+        assert (login_refused("there", error) is None) == (status not in (401, 403))
+    assert http_status(MlflowException("Run 503 not found")) is None and http_status(NoConnection("refused")) is None
+
+
+def test_the_log_says_once_that_the_store_is_away(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", logger="medtransfer")
+    (call,) = failing(3, TimeoutError("read timed out"))
+    assert with_retries(call, "there", patience=60) == "answer" and not caplog.messages
+    monkeypatch.setattr(retry, "SILENCE", 0.0)
+    (call,) = failing(3, TimeoutError("read timed out"))
+    assert with_retries(call, "there", patience=60) == "answer"
+    (line,) = caplog.messages
+    assert re.fullmatch(
+        r"the tracking store at there is away: it does not answer \(read timed out\); trying for (60|59) s more", line
+    )
+
+
+def test_mlflow_sends_nothing_again_by_itself_within_any_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(retry.RETRIES, raising=False)
+    first, second = retry.own_retries(), retry.own_retries()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ[retry.RETRIES] == "0"
+    second.__exit__(None, None, None)
+    assert retry.RETRIES not in os.environ
+    monkeypatch.setenv(retry.RETRIES, "5")
+    with retry.own_retries():
+        assert os.environ[retry.RETRIES] == "5"
+    assert os.environ[retry.RETRIES] == "5"
 
 
 def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

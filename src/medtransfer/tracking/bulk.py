@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
-from medtransfer.tracking.query import read_runs
+from medtransfer.tracking.query import read_runs, several_requests
 from medtransfer.tracking.rows import Plain, fits, write_plain
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
@@ -84,10 +84,18 @@ def _write(
     }  # fmt: skip
     if plain and engine is not None:
         yield from write_plain(client, engine, experiment, common, list(plain.values()))
-    for record in records:
-        if record.cell not in plain:
-            _write_run(client, stage, experiment, common, record, started.get(record.cell))
-            yield record
+    others = [record for record in records if record.cell not in plain]
+
+    def write(record: RunRecord) -> RunRecord:
+        _write_run(client, stage, experiment, common, record, started.get(record.cell))
+        return record
+
+    if engine is not None:
+        yield from map(write, others)
+        return
+    with several_requests() as pool:  # of a server; a missed one is forgotten before the next is written
+        yield from pool.map(write, (record for record in others if record.cell not in started))
+    yield from map(write, (record for record in others if record.cell in started))
 
 
 def _write_run(

@@ -3,17 +3,20 @@
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, is_full_disk
+from medtransfer.progress import track_within
 from medtransfer.records import in_one_line
 from medtransfer.tracking import store
 from medtransfer.tracking.relocation import are_in_place, exists, local_artifacts
-from medtransfer.tracking.retry import StoreLost
+from medtransfer.tracking.retry import StoreLost, own_retries
 from medtransfer.tracking.tags import CELL, DATABASES, STAGE
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 log = logging.getLogger("medtransfer")
+AT_ONCE = 8  # requests to a server
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,11 @@ def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[s
         from medtransfer.tracking.sql import read_run_rows
 
         return [StoredRun(**row) for row in read_run_rows(engine, tags, status, kept)]
-    experiments = [experiment.experiment_id for experiment in _all_pages(lambda token: client.search_experiments(page_token=token))]
+    listed = _all_pages(client, lambda token: client.search_experiments(page_token=token))
+    experiments = [experiment.experiment_id for experiment in listed]
     plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters have no escape character
     query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in plain.items())])
-    runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
+    runs = _all_pages(client, lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
     return [
         StoredRun(
             run.info.run_id, _pick(run.data.params, kept), _pick(run.data.metrics, kept), _pick(run.data.tags, kept),
@@ -154,11 +159,11 @@ def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[s
     ]  # fmt: skip
 
 
-def _all_pages(request: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
-    page = request(None)
+def _all_pages(client: "MlflowClient", request: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
+    page = store.each(client, lambda: request(None))
     entries = list(page)
     while page.token:
-        page = request(page.token)
+        page = store.each(client, partial(request, page.token))
         entries += page
     return entries
 
@@ -199,11 +204,29 @@ def _read_curves(
         from medtransfer.tracking.sql import read_metric_points
 
         return read_metric_points(engine, run_ids, metrics)
-    return {metric: {run_id: _read_curve(client, run_id, metric) for run_id in run_ids} for metric in metrics}
+    curves: dict[str, dict[str, dict[int, float]]] = {metric: {run_id: {} for run_id in run_ids} for metric in metrics}
+    with several_requests() as pool:  # a server tells one metric of one run at a time
+        runs = list(pool.map(lambda run_id: store.each(client, lambda: client.get_run(run_id)), run_ids))
+        held = [(metric, run.info.run_id) for run in runs for metric in sorted(run.data.metrics.keys() & curves.keys())]
+        read = zip(held, pool.map(lambda pair: _read_curve(client, pair[1], pair[0]), held), strict=True)
+        for (metric, run_id), curve in track_within(read, "reading the tracking store", len(held), "curves"):
+            curves[metric][run_id] = curve
+    return curves
+
+
+@contextmanager
+def several_requests() -> Iterator[ThreadPoolExecutor]:
+    """Yield threads for requests to a server; those that have not begun when the block ends are not sent."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read_curve(client: "MlflowClient", run_id: str, metric: str) -> dict[int, float]:
-    history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))
+    points = store.each(client, lambda: client.get_metric_history(run_id, metric))
+    history = sorted(points, key=lambda point: (point.timestamp, *_stored(point.value)))
     return dict(sorted({point.step: point.value for point in history}.items()))
 
 
@@ -244,8 +267,7 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
             yield own / folder
             return
         with TemporaryDirectory() as download:
-            fetch_artifacts(run_id, folder, Path(download))
-            yield Path(download) / folder
+            yield fetch_artifacts(run_id, folder, Path(download))
     except Exception:  # the block's, too, which found them damaged
         for seen in _watching:
             seen.unreadable = True
@@ -257,18 +279,30 @@ def _ask_for_folder(run_id: str) -> Path | None:
     return local_artifacts(str(store.ask(store.connect(), lambda client: client.get_run(run_id)).info.artifact_uri))
 
 
-def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:
-    """Copy an artifact folder of a run to a local folder.
+def fetch_artifacts(run_id: str, folder: str, destination: Path) -> Path:
+    """Copy an artifact folder of a run, or a single artifact, to a local folder.
+
+    Returns:
+        Where it is there: below `destination`, without the folders that it is in.
 
     Raises:
         InputError: the artifacts are missing or cannot be downloaded.
+        StoreLost: the connection to the store is lost.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    address = store.connect().tracking_uri
+    client = store.connect()
+    where = {"run_id": run_id, "artifact_path": folder, "dst_path": str(destination), "tracking_uri": client.tracking_uri}
     try:
-        download_artifacts(run_id=run_id, artifact_path=folder, dst_path=str(destination), tracking_uri=address)
+        with own_retries():
+            try:
+                return Path(download_artifacts(**where))
+            except (MlflowException, OSError) as error:
+                if is_full_disk(error):
+                    raise
+                store.ask(client, lambda client: client.list_artifacts(run_id, folder))  # which says if the store is away
+                return Path(download_artifacts(**where))
     except (MlflowException, OSError) as error:
         raise InputError(
             f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(error)}); put them "

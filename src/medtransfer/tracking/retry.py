@@ -1,7 +1,10 @@
 """Retry requests to a tracking store that is temporarily locked, slow or unreachable."""
 
+import logging
 import os
 import random
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,15 +15,23 @@ from medtransfer.records import in_one_line
 from medtransfer.signals import stops_later
 from medtransfer.tracking.tags import DATABASES
 
+log = logging.getLogger("medtransfer")
 Answer = TypeVar("Answer")
 PATIENCE = 30.0  # seconds that a store may be unreachable before it counts as lost
+SILENCE = 5.0  # of them, after which the log says so
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to half of it at random
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # setting of MLflow
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
+_REFUSED_STATUS = {401, 403}
+_STATUS = re.compile(r"too many (\d{3}) error responses|failed with error code (\d{3})")  # of urllib3, and of MLflow
 
 
 class StoreLost(TemporaryError):
     """The connection to the tracking store is lost: it answered before and no longer does."""
+
+
+class LoginRefused(StoreLost):
+    """The tracking server refuses the login, as when a token has run out."""
 
 
 def with_retries(call: Callable[[], Answer], address: str, patience: float | None = None) -> Answer:
@@ -35,8 +46,9 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
         StoreLost: the store remained unreachable.
         Exception: any other error of the call.
     """
-    end = time.monotonic() + (PATIENCE if patience is None else patience)
-    wait = FIRST_WAIT
+    begin = time.monotonic()
+    end = begin + (PATIENCE if patience is None else patience)
+    wait, is_silent = FIRST_WAIT, True
     while True:
         try:
             with uninterrupted(address):
@@ -46,6 +58,10 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
                 raise
             if time.monotonic() + wait > end:
                 raise store_lost(address, error) from error
+            if is_silent and time.monotonic() - begin > SILENCE:
+                is_silent = False
+                reason, seconds = describe(error)[0], end - time.monotonic()
+                log.warning("the tracking store at %s is away: %s; trying for %.0f s more", address, reason, seconds)
         time.sleep(wait * random.uniform(1, 1.5))
         wait = min(2 * wait, LONGEST_WAIT)
 
@@ -60,10 +76,28 @@ def uninterrupted(address: str) -> AbstractContextManager[None]:
 
 def store_lost(address: str, error: BaseException) -> StoreLost:
     """Return the error for a lost store, with the remedy."""
+    status = http_status(error)
+    fault = f"answers with the error {status} now" if status else f"does not answer any more ({in_one_line(error)})"
     return StoreLost(
-        f"the tracking store at {address} does not answer any more ({in_one_line(error)}); what is finished is kept: run the same "
-        "command again when the store is back"
+        f"the tracking store at {address} {fault}; what is finished is kept: run the same command again when the store is back"
     )
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """Return why a store cannot be used, as a clause, and the remedy if the error tells it."""
+    status = http_status(error)
+    if status in _REFUSED_STATUS:
+        remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to a login that may use it"
+        return f"it refuses the login ({status})", remedy
+    return f"it answers with the error {status}" if status else f"it does not answer ({in_one_line(error)})", ""
+
+
+def login_refused(address: str, error: BaseException) -> LoginRefused | None:
+    """Return the error for a server that refuses the login, with the remedy; None if the error is another one."""
+    if http_status(error) not in _REFUSED_STATUS:
+        return None
+    reason, remedy = describe(error)
+    return LoginRefused(f"expected the tracking store at {address} to take this login, but {reason}; {remedy}")
 
 
 def is_away(error: BaseException) -> bool:
@@ -72,17 +106,54 @@ def is_away(error: BaseException) -> bool:
     from requests.exceptions import Timeout
     from sqlalchemy.exc import InterfaceError, OperationalError
 
-    if is_full_disk(error):
+    if is_full_disk(error) or isinstance(error, StoreLost):  # one that was retried already
         return False
     away = (ConnectionError, TimeoutError, NoConnection, Timeout, OperationalError, InterfaceError)
-    return any(isinstance(cause, away) or _http_status(cause) in _AWAY_STATUS for cause in causes(error))
+    return http_status(error) in _AWAY_STATUS or any(isinstance(cause, away) for cause in causes(error))
 
 
-def _http_status(error: BaseException) -> int | None:
-    """Return the HTTP status of a response that MLflow raised as an exception."""
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP status of a response that an exception tells of; None if it tells of none.
+
+    MLflow raises a response of its server as a RestException, one of a proxy before it that is no JSON as an MlflowException, one
+    of the server for artifacts as requests' HTTPError, and one that it has sent a request again for as urllib3's in another's text.
+    """
     from mlflow.exceptions import RestException
+    from requests.exceptions import HTTPError
 
-    return error.get_http_status_code() if isinstance(error, RestException) else None
+    for cause in causes(error):
+        if isinstance(cause, RestException):
+            return int(cause.get_http_status_code())
+        if isinstance(cause, HTTPError) and cause.response is not None:
+            return int(cause.response.status_code)
+        if found := _STATUS.search(str(cause)):
+            return int(found[1] or found[2])
+    return None
+
+
+class _OwnRetries:
+    """Within a block, in any thread, MLflow sends no request again by itself, which takes it four minutes; see `with_retries`."""
+
+    def __init__(self) -> None:
+        self._lock, self._blocks, self._is_set = threading.Lock(), 0, False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._blocks += 1
+            if RETRIES not in os.environ:  # else by the user's wish, or `short_http_timeouts`
+                os.environ[RETRIES], self._is_set = "0", True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if self._is_set and not self._blocks:
+                    self._is_set = False
+                    os.environ.pop(RETRIES, None)
+
+
+own_retries = _OwnRetries()
 
 
 @contextmanager

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from medtransfer.tracking import missed, store
 from medtransfer.tracking.artifacts import store_artifact
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, take_project_run
 from medtransfer.tracking.query import StoredRun, find_finished, read_runs
-from medtransfer.tracking.retry import StoreLost, short_http_timeouts
+from medtransfer.tracking.retry import LoginRefused, StoreLost, short_http_timeouts
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.tags import CELL, STAGE, SUPERSEDED, common_tags
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtransfer")
 SECONDS_TO_CLOSE = 3.0  # for closing a run after an error or interruption, while the user waits
+_FILTERS = Lock()  # of Python's warnings, which are those of the process
 SAME_RESULT = "the tracking store has this result already (run {}); its files are written again"
 BATCH = 900  # metrics, params and tags per request; the store accepts 1,000
 
@@ -105,13 +107,23 @@ class Run:
         from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow has two sources that read folders; either is right
             source = resolve_dataset_source(str(folder))
         dataset = MetaDataset(source, name=name, digest=digest)  # type: ignore[abstract]  # `profile` is None unless overridden
-        tags = [InputTag("mlflow.data.context", context)]
-        self._send(lambda client: client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)]))
+        inputs = [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])]
+
+        def send(client: "MlflowClient") -> None:
+            try:
+                client.log_inputs(self.id, inputs)
+            except MlflowException as error:
+                if "unique" not in str(error).casefold():
+                    raise
+                client.log_inputs(self.id, inputs)  # another process was faster to store the dataset
+
+        self._send(send)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
@@ -125,7 +137,8 @@ class Run:
         try:
             store.ask(self.client, request)
         except StoreLost as error:
-            if not self.on_disk:
+            never_taken = isinstance(error, LoginRefused) and not self.id
+            if not self.on_disk or never_taken:
                 raise
             self.lost = True
             log.warning("%s; work continues, and its result is published later", str(error).split("; what is finished")[0])

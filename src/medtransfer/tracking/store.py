@@ -14,11 +14,21 @@ from medtransfer.environment import own_folder, workspace
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
-from medtransfer.records import in_one_line, scratch_folder
+from medtransfer.records import scratch_folder
 from medtransfer.tracking import retry
 from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
 from medtransfer.tracking.relocation import ARTIFACTS, artifact_location, keep_artifacts_beside
-from medtransfer.tracking.retry import RETRIES, Answer, StoreLost, short_http_timeouts, store_lost, with_retries
+from medtransfer.tracking.retry import (
+    RETRIES,
+    Answer,
+    StoreLost,
+    describe,
+    login_refused,
+    own_retries,
+    short_http_timeouts,
+    store_lost,
+    with_retries,
+)
 from medtransfer.tracking.tags import DATABASES
 from medtransfer.tracking.write_ahead import end_left_log
 
@@ -55,13 +65,12 @@ def connect() -> "MlflowClient":
             client = _open(uri)
     except Exception as error:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
-            raise store_lost(shown(uri), error) from None
-        remedy = "start or mend it, or unset MLFLOW_TRACKING_URI"
+            raise login_refused(shown(uri), error) or store_lost(shown(uri), error) from None
+        reason, remedy = describe(error)
+        remedy = remedy or "start or mend it, or unset MLFLOW_TRACKING_URI"
         if not os.environ.get("MLFLOW_TRACKING_URI"):
             remedy = "mend it, or the permissions of its folder, or set MLFLOW_TRACKING_URI to a store elsewhere"
-        raise InputError(
-            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(error)}); {remedy}"
-        ) from None
+        raise InputError(f"expected a tracking store at {shown(uri)}, but {reason}; {remedy}") from None
     _reached[uri] = client
     return client
 
@@ -86,16 +95,27 @@ def connect_if_there() -> "MlflowClient | None":
 
 
 def ask(client: "MlflowClient", call: "Callable[[MlflowClient], Answer]", patience: float | None = None) -> Answer:
-    """Send one request with retries; after a loss the next `connect` tries again.
+    """Send a request with retries; after a loss the next `connect` tries again.
+
+    A call of many requests sends each by `each`, since a single one that fails after the patience would not be sent again.
 
     Raises:
-        StoreLost: the connection to the store is lost.
+        StoreLost: the connection to the store is lost, or it refuses the login.
     """
     try:
-        return with_retries(lambda: call(client), shown(client.tracking_uri), patience)
-    except StoreLost:
+        with own_retries():
+            return with_retries(lambda: call(client), shown(client.tracking_uri), patience)
+    except Exception as error:
+        lost = error if isinstance(error, StoreLost) else login_refused(shown(client.tracking_uri), error)
+        if lost is None:
+            raise
         _reached[client.tracking_uri] = None
-        raise
+        raise lost from error.__cause__
+
+
+def each(client: "MlflowClient", request: "Callable[[], Answer]") -> Answer:
+    """Send one of many requests within a call of `ask`, with retries of its own."""
+    return with_retries(request, shown(client.tracking_uri))
 
 
 def _open(uri: str) -> "MlflowClient":
