@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from medtransfer.metrics.precision_recall import AveragePrecision
+from medtransfer.records import IGNORE
 
 
 def compute(probabilities: torch.Tensor, truth: torch.Tensor, bins: int = 2**18) -> np.ndarray:
@@ -57,6 +58,35 @@ def test_pixels_are_pooled_over_all_images():
     shifted = truth[:, None] * 0.2 + torch.tensor([0.5, 0.1, 0.1]).view(3, 1, 1, 1)  # perfect only within each image
     assert compute(shifted, truth)[0] == pytest.approx(independent(shifted, truth)[0])
     assert compute(shifted, truth)[0] < 1
+
+
+@pytest.mark.parametrize("images", [1, 3, 8, 40])
+def test_what_is_counted_is_a_histogram_however_many_pixels_wait_for_it(images: int) -> None:
+    """Fewer pixels than bins are counted at last, more of them now and then, and others are added to either."""
+    generator, bins, regions = torch.Generator().manual_seed(images), 64, [[1, 2]]
+    logits = torch.rand(images, 2, 5, 5, generator=generator) * 90 - 80
+    probabilities, truth = torch.sigmoid(logits) / 2, torch.randint(0, 3, (images, 5, 5), generator=generator)
+    truth[0, 0, :2] = IGNORE
+    whole, parts = AveragePrecision(2, bins, regions), [AveragePrecision(2, bins, regions) for _ in range(2)]
+    for number, (p, t) in enumerate(zip(probabilities.split(1), truth.split(1), strict=True)):
+        for metric in (whole, parts[number % 3 == 0]):
+            metric.update(p, t)
+    counted = truth != IGNORE
+    edges, expected = np.linspace(-88, 17, bins), []
+    for labels in ([1], [2], [1, 2]):
+        share = probabilities[:, [label - 1 for label in labels]].sum(dim=1)[counted].double().clamp(1e-38, 1)
+        cells = np.abs(share.logit().numpy()[:, None] - edges).argmin(axis=1)  # the nearest bin
+        is_true = np.isin(truth[counted].numpy(), labels)
+        expected += [np.bincount(cells[is_true == label], minlength=bins) for label in (False, True)]
+    for state in (whole.state(), whole.state()):  # to look at it changes nothing
+        assert np.array_equal(state["bins"], np.flatnonzero(np.concatenate(expected)))
+        assert np.array_equal(state["in_bins"], np.concatenate(expected)[state["bins"]])
+    first, second = parts
+    first.merge(second.state())
+    assert np.array_equal(first.compute(), whole.compute())
+    first.update(probabilities[:1], truth[:1])
+    whole.update(probabilities[:1], truth[:1])
+    assert all(np.array_equal(first.state()[name], values) for name, values in whole.state().items())
 
 
 @pytest.mark.parametrize(("highest", "expected"), [(0.5, 1.0), (0.50001, 0.0)])

@@ -180,7 +180,10 @@ def _by_score(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None)
         return np.zeros((*weight.shape[:-1], 1)), np.zeros((*weight.shape[:-1], 1))
     ordered = values[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    of_positives, of_negatives = ((weight * (labels == label))[..., order] for label in (True, False))
+    ranked, is_positive = np.take(weight, order, axis=-1), labels[order]
+    of_positives, of_negatives = ranked * is_positive, ranked * ~is_positive
+    if len(starts) == len(values):  # no two scores are equal
+        return of_positives, of_negatives
     return np.add.reduceat(of_positives, starts, axis=-1), np.add.reduceat(of_negatives, starts, axis=-1)
 
 

@@ -264,7 +264,8 @@ def _by_class(formula: Any, predicted: Predicted, weights: Array) -> tuple[Array
     values = []
     for c in range(predicted.classes):
         known = predicted.known(c)
-        values.append(formula(predicted.probabilities[known, c], predicted.positive(c)[known], weights[..., known]))
+        of_known = weights if known.all() else weights[..., known]
+        values.append(formula(predicted.probabilities[known, c], predicted.positive(c)[known], of_known))
     by_class = np.stack(values, axis=-1)  # (..., C)
     return classification.mean_defined(by_class), by_class
 

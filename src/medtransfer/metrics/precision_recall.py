@@ -27,8 +27,11 @@ class AveragePrecision:
         self.classes, self.bins = classes, bins
         self._unions = list_unions(classes, regions)
         shape = (len(self._unions), 2, bins)  # (class or region, negative or positive, bin)
-        self._counts = torch.zeros(shape, dtype=torch.int64)  # on the device of the probabilities, from the first batch on
+        # On the device of the probabilities from the first batch on; NumPy's zeros take memory only where they are written to.
+        self._counts = torch.from_numpy(np.zeros(shape, np.int64))
         self._highest = torch.zeros(len(self._unions))
+        self._uncounted: list[list[Tensor]] = [[] for _ in self._unions]  # cells of fewer pixels than a histogram has bins
+        self._is_counted = False  # whether the histograms hold any pixel
 
     @property
     def grid(self) -> NDArray[np.float64]:
@@ -60,8 +63,23 @@ class AveragePrecision:
             parts = [(image[:, mask != IGNORE], mask[mask != IGNORE]) for image, mask in parts]
         for index, labels in enumerate(self._unions):
             cells = [self._cells(index, labels, image, mask) for image, mask in parts if mask.numel()]
-            if cells:
-                self._counts[index] += torch.bincount(torch.cat(cells), minlength=2 * self.bins).view(2, self.bins)
+            self._uncounted[index] += cells
+            if sum(map(len, self._uncounted[index])) >= 2 * self.bins:
+                self._count(index)
+
+    def _count(self, index: int) -> None:
+        """Count the pixels of a class or region that were not yet; however few, it takes as long as a histogram has bins."""
+        if self._uncounted[index]:
+            cells = torch.cat(self._uncounted[index])
+            self._counts[index] += torch.bincount(cells, minlength=2 * self.bins).view(2, self.bins)
+            self._uncounted[index], self._is_counted = [], True
+
+    def _count_all(self) -> NDArray[np.int64]:
+        """Count all pixels, and return the histograms."""
+        for index in range(len(self._unions)):
+            self._count(index)
+        counts: NDArray[np.int64] = self._counts.cpu().numpy()
+        return counts
 
     def _cells(self, index: int, labels: Sequence[int], probabilities: Tensor, truth: Tensor) -> Tensor:
         """Return the bin of each pixel in the histograms of a class or region: (classes, ...) and (...) -> int32 (pixels,)."""
@@ -75,9 +93,14 @@ class AveragePrecision:
 
     def state(self) -> dict[str, NDArray]:
         """Return what was counted, for `merge`: the filled bins alone."""
-        counts = self._counts.cpu().numpy()
-        filled = np.flatnonzero(counts)
-        return {"bins": filled, "in_bins": counts.ravel()[filled], "highest": self._highest.cpu().double().numpy()}
+        if self._is_counted:
+            counts = self._count_all()
+            filled = np.flatnonzero(counts)
+            in_bins = counts.ravel()[filled]
+        else:  # of few pixels, without a look at every bin
+            cells = [cell.cpu().numpy() + 2 * self.bins * i for i, some in enumerate(self._uncounted) for cell in some]
+            filled, in_bins = np.unique(np.concatenate([np.zeros(0, np.int64), *cells]), return_counts=True)
+        return {"bins": filled, "in_bins": in_bins, "highest": self._highest.cpu().double().numpy()}
 
     def merge(self, state: Mapping[str, NDArray]) -> None:
         """Add what another one of as many classes and bins has counted.
@@ -85,11 +108,13 @@ class AveragePrecision:
         Raises:
             ValueError: it has counted other classes or bins.
         """
-        filled, highest, counts = state["bins"], state["highest"], self._counts.cpu()
-        if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < counts.numel()):
+        filled, highest = state["bins"], state["highest"]
+        if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < self._counts.numel()):
             raise ValueError(f"expected counts of {len(self._unions)} classes and regions in {self.bins} bins, but got others")
-        counts.numpy().reshape(-1)[filled] += state["in_bins"]
-        self._counts, self._highest = counts, torch.maximum(self._highest.cpu(), torch.from_numpy(highest).float())
+        counts = self._count_all()
+        counts.reshape(-1)[filled] += state["in_bins"]
+        self._counts, self._is_counted = torch.from_numpy(counts), True
+        self._highest = torch.maximum(self._highest.cpu(), torch.from_numpy(highest).float())
 
     def compute(self) -> NDArray[np.float64]:
         """Compute the average precision of each class and region, (classes + regions,).
@@ -98,7 +123,7 @@ class AveragePrecision:
 
         Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
         """
-        falling = self._counts.cpu().numpy()[:, :, ::-1]  # from the highest probability down
+        falling = self._count_all()[:, :, ::-1]  # from the highest probability down
         positive = falling[:, 1]
         hits, misses = positive.cumsum(axis=1), falling[:, 0].cumsum(axis=1)
         precision = hits / np.maximum(hits + misses, 1)
