@@ -2,8 +2,8 @@
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/tracking_server.py`. A real server of MLflow keeps the runs in
 SQLite; a proxy before it passes every request on 50 ms later. What `search` writes, runs of its settings, and what `report` reads,
-curves of score runs most of which they do not have, is compared with as many requests as it takes, each after the last one's answer,
-by MLflow's client. `--sources` names the `src` of another version, which is timed alternately and must read the same.
+curves of score runs most of which they do not have, is compared with MLflow's client, which sends every request after the answer
+to the one before. `--sources` names the `src` of another version, which is timed alternately and must read the same.
 """
 
 import http.client
@@ -84,8 +84,8 @@ def start_server(folder: Path) -> "tuple[subprocess.Popen[bytes], str]":
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--workers", "2",
-               "--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]  # fmt: skip
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", address.rpartition(":")[2],
+               "--workers", "2", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]  # fmt: skip
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         try:
@@ -113,9 +113,8 @@ def one_by_one(address: str) -> dict[str, float]:
         client.log_batch(made, [Metric("tis", number / RUNS, 0, 0)], [Param("n", str(number))])
         client.set_terminated(made)
     written = time.perf_counter()
-    for score in client.search_runs(
-        [found.experiment_id for found in client.search_experiments()], "tags.`medtransfer.stage` = 'score'"
-    ):
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    for score in client.search_runs(experiments, "tags.`medtransfer.stage` = 'score'"):
         for number in range(ASKED):
             client.get_metric_history(score.info.run_id, f"m{number}")
     return {"write": written - begin, "read": time.perf_counter() - written}
@@ -138,7 +137,7 @@ def main() -> None:
             late.daemon_threads = True
             threading.Thread(target=late.serve_forever, daemon=True).start()
             through = f"127.0.0.1:{late.server_port}"
-            times: dict[str, list[dict[str, Any]]] = {name: [] for name in versions} | {"one by one": []}
+            times: dict[str, list[dict[str, Any]]] = {name: [] for name in [*versions, "one by one"]}
             for number in range(chosen.rounds):
                 for name, sources in versions.items():
                     words = (f"{name} {number}", RUNS, SCORES, HELD, ASKED)
@@ -151,9 +150,8 @@ def main() -> None:
         raise SystemExit("the versions read different curves")
     best = {name: {key: min(one[key] for one in found) for key in ("write", "read")} for name, found in times.items()}
     for name, seconds in best.items():
-        print(
-            f"{name}: {RUNS} runs written in {seconds['write']:.1f} s, {ASKED} curves of {SCORES} runs read in {seconds['read']:.1f} s"
-        )
+        written = f"{RUNS} runs written in {seconds['write']:.1f} s"
+        print(f"{name}: {written}, {ASKED} curves of {SCORES} runs read in {seconds['read']:.1f} s")
     print(f"ratio: {sum(best['ours'].values()) / sum(best['one by one'].values()):.2f}")
 
 
