@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
 from medtransfer.tracking import store
-from medtransfer.tracking.retry import is_away
+from medtransfer.tracking.retry import is_away, login_refused
 from medtransfer.tracking.tags import CELL
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _find_project_run(client: "MlflowClient") -> "Run | None":
     try:
         return client.get_run(run_id)
     except MlflowException as error:
-        if is_away(error):  # the request is retried
+        if is_away(error) or login_refused("", error):  # the request is retried, or tells of the login
             raise
         raise InputError(_other_store(run_id, store.shown(client.tracking_uri))) from None
 
