@@ -202,7 +202,8 @@ def test_local_artifacts_are_read_where_they_lie(tmp_path: Path):
 
 
 def test_remote_artifacts_are_fetched_and_removed_afterwards(monkeypatch: pytest.MonkeyPatch):
-    def fetch(run_id: str, folder: str, destination: Path) -> Path:
+    def fetch(run_id: str, folder: str, destination: Path, uri: str) -> Path:
+        assert uri == remote.info.artifact_uri
         (destination / folder).mkdir()
         (destination / folder / "note").write_text(run_id)
         return destination / folder

@@ -182,6 +182,7 @@ def write_and_find(cell: str, folder: Path, stage: str = "score") -> str:
 )
 def test_an_artifact_within_folders_is_fetched(name: str, inside: str, server: Path, tmp_path: Path):
     run = write_and_find("nested", tmp_path)
+    assert tracking.fetch_artifacts(run, name, tmp_path / "fetched") == tmp_path / "fetched" / name
     with tracking.artifact_folder(run, name) as path:
         content = (path / inside).read_bytes()
         assert content == (b"\x00\x01" if name.endswith("weights") else b"a note") and path.name == Path(name).name
@@ -256,6 +257,23 @@ def test_artifacts_of_a_server_that_fails_are_not_missing_ones(proxy: Proxy, tmp
     assert (tracking.fetch_artifacts(run, "model", tmp_path / "fetched") / "weights").read_bytes() == b"\x00\x01"
     with pytest.raises(InputError, match="expected the artifacts 'scores' of the run"):
         tracking.fetch_artifacts(run, "scores", tmp_path / "none")
+
+
+def test_an_artifact_of_many_runs_is_read_by_three_requests_each(proxy: Proxy, tmp_path: Path):
+    records = []
+    for number in range(12):
+        file = tmp_path / f"{number}" / "per_image.csv"
+        file.parent.mkdir()
+        file.write_text(f"number\n{number}\n")
+        records.append(tracking.RunRecord(f"of-{number}", f"of-{number}", {}, artifacts={"model/per_image.csv": file}))
+    tracking.write_runs("guard", records, "runs")
+    runs = {run.id: run.tags[tracking.CELL] for run in tracking.read_runs("guard")}
+    proxy.asked.clear()
+    read = tracking.read_artifacts(list(runs), "model/per_image.csv", Path.read_text)
+    assert [f"of-{text.split()[1]}" for text in read] == list(runs.values())
+    assert sum(count for name, count in proxy.asked.items() if not name.endswith("server-info")) == 3 * 12, proxy.asked
+    with pytest.raises(InputError, match=f"expected the artifacts 'model/none' of the run {next(iter(runs))}"):
+        tracking.read_artifacts(list(runs), "model/none", Path.read_text)
 
 
 def test_many_runs_are_written_at_once(proxy: Proxy, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -94,7 +95,8 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
     runs = {cell: run for cell, run in pool.fine_tunings.items() if cell[1] in pool.used_seeds}
     if not has_patients(pool.metric.name) or not runs:
         return None
-    tables = {cell: _read(run, pool.metric.name) for cell, run in runs.items()}
+    read = partial(by_patient, metric=pool.metric.name)
+    tables = dict(zip(runs, tracking.read_artifacts(list(runs.values()), f"model/{PER_SAMPLE}", read), strict=True))
     patients = next(iter(tables.values())).patients
     if any(table.patients != patients for table in tables.values()):
         raise InputError(f"expected the same test patients in every fine-tuning of {pool.name}, but they differ")
@@ -115,13 +117,6 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
 def has_patients(metric: str) -> bool:
     """Return whether fine-tunings that are judged by a metric have what it is computed of, by image."""
     return metric in OVERLAP or metric in (AUC, KAPPA)
-
-
-def _read(run: str, metric: str) -> ByPatient:
-    """Read the values of a fine-tuning from the store."""
-    name = f"model/{PER_SAMPLE}"
-    with tracking.artifact_folder(run, name) as path:
-        return by_patient(Path(path), metric)
 
 
 def by_patient(path: Path, metric: str) -> ByPatient:

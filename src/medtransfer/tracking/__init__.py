@@ -19,6 +19,7 @@ from medtransfer.tracking.query import (
     locate_artifacts,
     note,
     read_all_curves,
+    read_artifacts,
     read_curve,
     read_curves,
     read_runs,
@@ -43,8 +44,8 @@ __all__ = [
     "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Made", "Missed", "Run", "RunRecord", "Seen", "StoreLost",
     "StoredRun", "Unfinished", "artifact_folder", "connect", "fetch_artifacts", "find_finished", "has_runs", "is_looking_up",
     "link_environment", "load_saved_model", "locate_artifacts", "looking_up", "make_of_store", "make_store", "missed_runs",
-    "note", "note_reuse", "once", "open_run", "patient", "project_run_set_aside", "read_all_curves", "read_curve", "read_curves",
-    "read_runs", "read_states", "register_model", "replace_artifacts", "require_experiments", "require_project_run",
+    "note", "note_reuse", "once", "open_run", "patient", "project_run_set_aside", "read_all_curves", "read_artifacts", "read_curve",
+    "read_curves", "read_runs", "read_states", "register_model", "replace_artifacts", "require_experiments", "require_project_run",
     "require_shared_store", "require_work_allowed", "reused", "save_model", "shown_store", "store_uri", "tag_runs",
     "warn_of_unreadable", "watching", "write_runs",
 ]  # fmt: skip

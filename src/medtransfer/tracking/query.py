@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from medtransfer.errors import InputError, is_full_disk
 from medtransfer.progress import track_within
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 log = logging.getLogger("medtransfer")
+Read = TypeVar("Read")
 AT_ONCE = 8  # requests to a server
 
 
@@ -262,47 +263,80 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
         InputError: there are none, or they cannot be downloaded.
     """
     try:
-        own = locate_artifacts([run_id]).get(run_id) or _ask_for_folder(run_id)
+        own, uri = locate_artifacts([run_id]).get(run_id), ""
+        if own is None:
+            uri = _ask_for_artifacts(run_id)
+            own = local_artifacts(uri)
         if own and exists(own / folder):
             yield own / folder
             return
         with TemporaryDirectory() as download:
-            yield fetch_artifacts(run_id, folder, Path(download))
+            yield fetch_artifacts(run_id, folder, Path(download), uri)
     except Exception:  # the block's, too, which found them damaged
         for seen in _watching:
             seen.unreadable = True
         raise
 
 
-def _ask_for_folder(run_id: str) -> Path | None:
-    """Ask MLflow for the folder of a run's artifacts; None if it is not on this machine."""
-    return local_artifacts(str(store.ask(store.connect(), lambda client: client.get_run(run_id)).info.artifact_uri))
+def read_artifacts(run_ids: Sequence[str], name: str, read: Callable[[Path], Read]) -> list[Read]:
+    """Read the same artifact of several runs; of a tracking server, of eight at a time.
+
+    Args:
+        run_ids: the runs.
+        name: path of the artifact, or of a folder.
+        read: reads it; in threads where it is downloaded.
+
+    Raises:
+        InputError: a run has none, or it cannot be downloaded or read.
+    """
+
+    def read_one(run_id: str) -> Read:
+        with artifact_folder(run_id, name) as path:
+            return read(path)
+
+    if store.store_uri().startswith(DATABASES):
+        return [read_one(run_id) for run_id in run_ids]
+    store.connect()  # once, not in every thread
+    with several_requests() as pool:
+        return list(pool.map(read_one, run_ids))
 
 
-def fetch_artifacts(run_id: str, folder: str, destination: Path) -> Path:
+def _ask_for_artifacts(run_id: str) -> str:
+    """Ask MLflow for the address of a run's artifacts."""
+    return str(store.ask(store.connect(), lambda client: client.get_run(run_id)).info.artifact_uri)
+
+
+def fetch_artifacts(run_id: str, folder: str, destination: Path, uri: str = "") -> Path:
     """Copy an artifact folder of a run, or a single artifact, to a local folder.
 
+    Args:
+        run_id: id of the run.
+        folder: path of the folder or artifact; empty for all.
+        destination: the local folder, below which it has the same path.
+        uri: address of the run's artifacts, if it is known.
+
     Returns:
-        Where it is there: below `destination`, without the folders that it is in.
+        Where it is.
 
     Raises:
         InputError: the artifacts are missing or cannot be downloaded.
         StoreLost: the connection to the store is lost.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     client = store.connect()
-    where = {"run_id": run_id, "artifact_path": folder, "dst_path": str(destination), "tracking_uri": client.tracking_uri}
+    kept = get_artifact_repository(uri or _ask_for_artifacts(run_id), tracking_uri=client.tracking_uri)
+    destination.mkdir(parents=True, exist_ok=True)
     try:
         with own_retries():
             try:
-                return Path(download_artifacts(**where))
+                return Path(kept.download_artifacts(folder, str(destination)))
             except (MlflowException, OSError) as error:
                 if is_full_disk(error):
                     raise
                 store.ask(client, lambda client: client.list_artifacts(run_id, folder))  # which says if the store is away
-                return Path(download_artifacts(**where))
+                return Path(kept.download_artifacts(folder, str(destination)))
     except (MlflowException, OSError) as error:
         raise InputError(
             f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(error)}); put them "
