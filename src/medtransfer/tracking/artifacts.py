@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -30,7 +31,8 @@ def store_artifact(client: "MlflowClient", run_id: str, address: str, path: Path
     for file in files:
         stored = Path(folder or "") / file.relative_to(root)
         if own is None or file.suffix not in LINKED or not _link(file, own / stored):
-            client.log_artifact(run_id, str(file), None if stored.parent == Path() else stored.parent.as_posix())
+            parent = None if stored.parent == Path() else stored.parent.as_posix()
+            store.each(client, partial(client.log_artifact, run_id, str(file), parent))
 
 
 def local_folder(address: str) -> Path | None:

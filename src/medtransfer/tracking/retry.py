@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to h
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # setting of MLflow
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 _REFUSED_STATUS = {401, 403}
+_saying, _said_until = threading.Lock(), dict[str, float]()  # by address
 _STATUS = re.compile(r"too many (\d{3}) error responses|failed with error code (\d{3})")  # of urllib3, and of MLflow
 
 
@@ -48,7 +50,7 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
     """
     begin = time.monotonic()
     end = begin + (PATIENCE if patience is None else patience)
-    wait, is_silent = FIRST_WAIT, True
+    wait = FIRST_WAIT
     while True:
         try:
             with uninterrupted(address):
@@ -58,12 +60,19 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
                 raise
             if time.monotonic() + wait > end:
                 raise store_lost(address, error) from error
-            if is_silent and time.monotonic() - begin > SILENCE:
-                is_silent = False
-                reason, seconds = describe(error)[0], end - time.monotonic()
-                log.warning("the tracking store at %s is away: %s; trying for %.0f s more", address, reason, seconds)
+            if time.monotonic() - begin > SILENCE:
+                _say_once(address, error, end)
         time.sleep(wait * random.uniform(1, 1.5))
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+def _say_once(address: str, error: BaseException, end: float) -> None:
+    """Say that a store is away, until when nothing more is said, whichever thread asks it."""
+    with _saying:
+        if time.monotonic() < _said_until.get(address, 0.0):
+            return
+        _said_until[address] = end
+    log.warning("the tracking store at %s is away: %s; trying for %.0f s more", address, describe(error)[0], end - time.monotonic())
 
 
 def uninterrupted(address: str) -> AbstractContextManager[None]:
@@ -118,14 +127,12 @@ def http_status(error: BaseException) -> int | None:
     MLflow raises a response of its server as a RestException, one of a proxy before it that is no JSON as an MlflowException, one
     of the server for artifacts as requests' HTTPError, and one that it has sent a request again for as urllib3's in another's text.
     """
-    from mlflow.exceptions import RestException
-    from requests.exceptions import HTTPError
-
+    answers = getattr(sys.modules.get("mlflow.exceptions"), "RestException", ())  # nothing raised one where it is not loaded
     for cause in causes(error):
-        if isinstance(cause, RestException):
-            return int(cause.get_http_status_code())
-        if isinstance(cause, HTTPError) and cause.response is not None:
-            return int(cause.response.status_code)
+        if isinstance(cause, answers):
+            return int(cause.get_http_status_code())  # type: ignore[attr-defined]
+        if (status := getattr(getattr(cause, "response", None), "status_code", None)) is not None:
+            return int(status)
         if found := _STATUS.search(str(cause)):
             return int(found[1] or found[2])
     return None
