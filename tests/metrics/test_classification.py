@@ -43,6 +43,7 @@ def pairs(scores, positive, weights):
 def test_auc_of_ties_and_of_one_class():
     truth = np.array([0, 0, 1, 1, 1, 0])
     assert roc_auc([0.1, 0.4, 0.4, 0.8, 0.4, 0.4], truth == 1) == pytest.approx(0.7777777778, abs=1e-10)
+    assert roc_auc([0.1, 0.4, 0.4, 0.9], [False, True, False, True]) == pytest.approx(0.875)  # scikit-learn's, of a single tie
     assert roc_auc(np.full(6, 0.3), truth == 1) == 0.5
     for label in (True, False):
         assert np.isnan(roc_auc([0.1, 0.2], [label, label]))

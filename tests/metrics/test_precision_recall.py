@@ -60,6 +60,14 @@ def test_pixels_are_pooled_over_all_images():
     assert compute(shifted, truth)[0] < 1
 
 
+def test_pixels_that_wait_are_bounded() -> None:
+    metric = AveragePrecision(2, 1000)
+    for _ in range(900):  # of 4 pixels each
+        metric.update(torch.full((1, 2, 2, 2), 0.25), torch.ones(1, 2, 2, dtype=torch.int64))
+        assert all(len(parts) <= 256 and sum(map(len, parts)) < 2000 for parts in metric._uncounted)
+    assert metric.state()["in_bins"].tolist() == [3600, 3600]
+
+
 @pytest.mark.parametrize("images", [1, 3, 8, 40])
 def test_what_is_counted_is_a_histogram_however_many_pixels_wait_for_it(images: int) -> None:
     """Fewer pixels than bins are counted at last, more of them now and then, and others are added to either."""

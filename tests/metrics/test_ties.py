@@ -22,6 +22,10 @@ def test_sums_in_every_order_are_equal(parts: tuple[str, ...], scale: int) -> No
     assert len({rounded(value) for value in floats}) == 1
 
 
+def test_the_noise_of_long_sums_is_rounded_away() -> None:
+    assert rounded(0.9444444444444443) == rounded(0.9444444444444445) == rounded(17 / 18 + 3e-14) != rounded(17 / 18 + 4e-12)
+
+
 def test_what_differs_keeps_its_order() -> None:
     values = [-inf, -1e6, -1e6 + 1e-3, -0.5, 0.0, 1e-9, 0.5, 0.5 + 1e-9, 0.944444444444, 1.0, 123456.789, inf]
     assert [rounded(value) for value in values] == values

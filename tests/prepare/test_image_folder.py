@@ -162,7 +162,7 @@ def test_classes_that_differ_in_spelling_alone_are_refused_with_remedies_that_wo
     begin, names = Path(one).parts[:-2], [Path(path).parent.name for path in (one, other)]
     write(tmp_path, one, other, str(Path(*begin, "nv", "3.png")))
     message = refusal(tmp_path, {})
-    assert f"{names[0]!r} (such as {one}) and {names[1]!r} ({other}) in {tmp_path} do not; rename one, or" in message
+    assert f"{names[0]!r} (such as {one}) and {names[1]!r} ({other}) in {tmp_path} do not; rename one, or name one" in message
     labels = yaml.safe_load(message.split("such as `labels: ")[1].split("`")[0])
     assert labels == {names[0]: names[0], names[1]: names[0], "nv": "nv"}
     described = scan(tmp_path, SIZE, {"labels": labels})
@@ -179,16 +179,49 @@ def test_a_positive_class_in_another_spelling_is_not_negative(tmp_path: Path) ->
     write(tmp_path, "Mel/1.png", "mel/2.png", "nv/3.png")
     options = {"task": "binary", "classes": ["mel"]}
     message = refusal(tmp_path, options)
-    assert message.endswith("`labels: {'Mel': 'mel', 'mel': 'mel', 'nv': 'nv'}`")
+    assert message.endswith("""`labels: {"Mel": "mel", "mel": "mel", "nv": "nv"}`""")
     labels = yaml.safe_load(message.split("`labels: ")[1].rstrip("`"))
     assert [label for *_, label in rows(scan(tmp_path, SIZE, {**options, "labels": labels}))] == [1, 1, 0]
 
 
 def test_of_many_classes_the_two_are_proposed(tmp_path: Path) -> None:
     write(tmp_path, *(f"{name}/{number}.png" for number, name in enumerate(["Mel", "mel", "a", "b", "c", "d", "e"])))
-    assert "such as `labels: {'Mel': 'Mel', 'mel': 'Mel', ...}`; if they" in refusal(tmp_path, {})
+    assert """such as `labels: {"Mel": "Mel", "mel": "Mel", ...}`, or list all""" in refusal(tmp_path, {})
     labels = dict.fromkeys(["a", "b", "c", "d", "e"], "other") | {"Mel": "M", "mel": "m"}
     assert "'M' (such as Mel/0.png) and 'm' (mel/1.png)" in refusal(tmp_path, {"labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "classes", "labels"),
+    [
+        (["Normal", "normal", "cancer"], {"task": "binary", "classes": ["cancer"]}, ("cancer",), [0, 0, 1]),
+        (["Mel", "mel", "b"], {"classes": ["Mel", "b"], "others": "leave-out"}, ("Mel", "b"), [0, 1]),
+        (["Other", "other", "a", "b"], {"classes": ["a", "b"], "others": "leave-out"}, ("a", "b"), [0, 1]),
+        (["a", "b", "c"], {"labels": {"a": "a", "b": "b", "c": None}, "classes": ["a", "b"], "others": "leave-out"},
+         ("a", "b"), [0, 1]),
+        (["a", "b", "c"], {"task": "binary", "labels": {"a": "ill", "b": 0, "c": None}, "classes": ["ill"]}, ("ill",), [0, 0, 1]),
+    ],
+)  # fmt: skip
+def test_spellings_that_count_alike_or_that_were_named_are_none(
+    folders: list[str], options: dict[str, Any], classes: tuple[str, ...], labels: list[int], tmp_path: Path
+) -> None:
+    described = scan(write(tmp_path, *(f"{name}/{number}.png" for number, name in enumerate(folders))), SIZE, options)
+    assert described.classes == classes and sorted(label for *_, label in rows(described)) == labels
+
+
+def test_names_with_odd_characters_are_proposed_as_yaml_reads_them(tmp_path: Path) -> None:
+    """A blank that does not break a line, and both kinds of quotes."""
+    names = ["basal cell", "basal\xa0cell", """it's "nv" """.strip()]
+    write(tmp_path, *(f"{name}/{number}.png" for number, name in enumerate(names)))
+    proposed = yaml.safe_load(refusal(tmp_path, {}).split("such as `labels: ")[1].split("`")[0])
+    assert proposed == {names[0]: names[0], names[1]: names[0], names[2]: names[2]}
+    assert scan(tmp_path, SIZE, {"labels": proposed}).classes == (names[0], names[2])
+
+
+def test_two_folders_of_one_class_are_not_to_be_joined(tmp_path: Path) -> None:
+    write(tmp_path, "A/1.png", "a/2.png")
+    assert refusal(tmp_path, {}).endswith("do not; rename one, or list all in the option classes if they are two")
+    assert scan(tmp_path, SIZE, {"classes": ["a", "A"]}).classes == ("a", "A")
 
 
 def test_patients_that_differ_in_spelling_alone_get_a_note(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def test_classes_that_are_read_as_one_are_refused_with_a_remedy_that_works(
     with pytest.raises(InputError) as refused:
         ClassRule(options, values)
     message = str(refused.value)
-    assert f"but {pair[0]!r} and {pair[1]!r} in the column 'x' do not; name one of them alone in the option classes" in message
+    assert (
+        f"but {pair[0]!r} and {pair[1]!r} in the column 'x' do not; name one of them alone in the option classes, which" in message
+    )
     proposed = yaml.safe_load(message.split("such as `classes: ")[1].rstrip("`"))
     assert proposed == classes
     rule = ClassRule(options | {"classes": proposed}, values)
@@ -144,6 +146,12 @@ def test_classes_that_are_read_as_one_are_refused_with_a_remedy_that_works(
 
 def test_labels_that_are_read_as_one_are_refused_with_a_remedy_that_works() -> None:
     options = OPTIONS | {"task": "multiclass", "column": "x"}
+    with pytest.raises(
+        InputError, match="each value once in the option labels, but 1 is there as a number and as text; remove one"
+    ):
+        ClassRule(options | {"labels": {1: "a", "1": "b", 2: "c"}}, ["1", "2"])
+    with pytest.raises(InputError, match="other spellings, too$"):  # a single class is none to propose
+        ClassRule(options, ["B", "b"])
     with pytest.raises(
         InputError, match=r"'1' and '1\.0' in the column 'x' do not; name one of them alone in the option labels, which"
     ):

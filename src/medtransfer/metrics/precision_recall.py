@@ -10,6 +10,7 @@ from torch import Tensor
 from medtransfer.metrics.overlap import list_unions
 from medtransfer.records import IGNORE
 
+MOST_PARTS = 256  # tensors of uncounted pixels
 LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the largest one below 1
 
 
@@ -63,8 +64,11 @@ class AveragePrecision:
             parts = [(image[:, mask != IGNORE], mask[mask != IGNORE]) for image, mask in parts]
         for index, labels in enumerate(self._unions):
             cells = [self._cells(index, labels, image, mask) for image, mask in parts if mask.numel()]
-            self._uncounted[index] += cells
-            if sum(map(len, self._uncounted[index])) >= 2 * self.bins:
+            uncounted = self._uncounted[index]
+            uncounted += cells
+            if len(uncounted) > MOST_PARTS:
+                uncounted[:] = [torch.cat(uncounted)]
+            if sum(map(len, uncounted)) >= 2 * self.bins:
                 self._count(index)
 
     def _count(self, index: int) -> None:

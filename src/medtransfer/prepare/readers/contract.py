@@ -238,7 +238,9 @@ def spelling_of_patients(patients: Iterable[tuple[str, str]], remedy: str) -> tu
     places: dict[str, str] = {}
     for patient, place in patients:
         places.setdefault(composed(patient), place)
-    pairs = spelt_alike(places, lambda patient: WHOLE_NUMBER.sub(r"\1", bare(patient)))
+    alike = spelt_alike(places, lambda patient: WHOLE_NUMBER.sub(r"\1", bare(patient)))
+    # Ids of one length, such as 0281a7 and 281a07, are apart, since whoever pads numbers pads all.
+    pairs = [pair for pair in alike if bare(pair[0]) == bare(pair[1]) or len(bare(pair[0])) != len(bare(pair[1]))]
     further = f", and {counted(len(pairs) - 1, 'further pair')}," if len(pairs) > 1 else ""
     return tuple(
         f"patients {one!r} ({places[one]}) and {other!r} ({places[other]}){further} differ in spelling alone; if they are the same "

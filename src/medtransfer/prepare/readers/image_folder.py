@@ -24,6 +24,7 @@ There is no official count unless `expected` states one. Options, beside those o
 """
 
 import fnmatch
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,23 +200,31 @@ def _is_in(relative: str, pattern: str) -> bool:
 
 
 def _check_spelling(named: Sequence[_Named], chosen: Mapping[str, Any], root: Path) -> None:
-    """Raise InputError for classes that differ in letters' case or blanks alone, unless the option classes names them all."""
-    examples = {image.name: image.path.relative_to(root).as_posix() for image in reversed(named)}
-    listed = {composed(name) for name in chosen["classes"] or ()}
-    pairs = [pair for pair in spelt_alike(sorted(examples)) if not listed.issuperset(pair)]
+    """Raise InputError for classes that differ in letters' case or blanks alone.
+
+    The option classes names those that are apart: of the task binary, the positive one, which others may be a spelling of.
+    """
+    is_binary, listed = chosen["task"] == "binary", {composed(name) for name in chosen["classes"] or ()}
+    if listed and not is_binary:
+        return
+    examples = {image.name: image.path.relative_to(root).as_posix() for image in reversed(named) if isinstance(image.name, str)}
+    pairs = [pair for pair in spelt_alike(sorted(examples)) if not is_binary or listed.intersection(pair)]
     if not pairs:
         return
     one, other = pairs[0]
     raw = {composed(str(name)): value for name, value in (chosen["labels"] or {}).items()} or {name: name for name in examples}
     kept = other if other in listed else one
     joined = {name: kept if value in (one, other) else value for name, value in sorted(raw.items())}
-    both = {name: kept for name, value in joined.items() if value == kept}
-    shown = joined if len(joined) <= SHOWN else f"{str(both)[:-1]}, ...}}"
-    apart = "" if chosen["task"] == "binary" else "; if they are two classes, list all in the option classes"
+    remedies = ["rename one"]
+    if len(set(map(str, joined.values()))) > 1:
+        both = json.dumps({name: kept for name, value in joined.items() if value == kept})  # which is YAML, whatever the names
+        shown = json.dumps(joined) if len(joined) <= SHOWN else f"{both[:-1]}, ...}}"
+        remedies.append(f"name one class for both in the option labels, beside the others, such as `labels: {shown}`")
+    if not is_binary:
+        remedies.append("list all in the option classes if they are two")
     raise InputError(
         f"expected classes that differ in more than letters' case or blanks, but {one!r} (such as {examples[one]}) and {other!r} "
-        f"({examples[other]}) in {root} do not; rename one, or name one class for both in the option labels, beside the others, "
-        f"such as `labels: {shown}`{apart}"
+        f"({examples[other]}) in {root} do not; {', or '.join(remedies)}"
     )
 
 

@@ -1,10 +1,12 @@
 """From the fields of a table to labels: classes by name, findings by column or in one joined field, and uncertain findings."""
 
+import json
 import math
 import reprlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -149,14 +151,23 @@ class ClassRule:
         names = {name: name for name in classes} if labels is None else labels
         self._numbers = {plain(value): classes.index(name) for value, name in names.items()}
         if pairs := spelt_alike(map(str, names), plain):
-            taken_away = {further for _, further in pairs}
-            kept = [name for name in map(str, names) if name not in taken_away]
-            remedy = f"such as `classes: {kept}`" if labels is None else "which stands for the other spellings, too"
+            self._refuse_alike(pairs, list(map(str, names)), "classes" if labels is None else "labels")
+        if len(self._numbers) < len(names):
+            twice = Counter(map(str, names)).most_common(1)[0][0]
             raise InputError(
-                f"expected values of classes that differ in more than letters' case or how a number is written, but "
-                f"{pairs[0][0]!r} and {pairs[0][1]!r} in the column {self._column!r} do not; name one of them alone in the option "
-                f"{'classes' if labels is None else 'labels'}, {remedy}"
+                f"expected each value once in the option labels, but {twice} is there as a number and as text; remove one"
             )
+
+    def _refuse_alike(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], option: str) -> NoReturn:
+        one, other = pairs[0]
+        further = {name for _, name in pairs}
+        kept = [name for name in names if name not in further]
+        proposed = f", such as `classes: {json.dumps(kept)}`" if option == "classes" and len(kept) > 1 else ""
+        raise InputError(
+            f"expected values of classes that differ in more than letters' case or how a number is written, but {one!r} and "
+            f"{other!r} in the column {self._column!r} do not; name one of them alone in the option {option}, which stands for the "
+            f"other spellings, too{proposed}"
+        )
 
     @property
     def columns(self) -> list[str]:
