@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
-from medtransfer.tracking import query, retry, sql, store
+from medtransfer.tracking import bulk, query, retry, sql, store
 from medtransfer.tracking.retry import StoreLost, http_status, is_away, login_refused, with_retries
 
 pytestmark = [pytest.mark.usefixtures("workplace"), pytest.mark.long]
@@ -132,7 +133,10 @@ def test_a_lost_store_gets_the_same_run_from_the_next_command(wire: Wire, down_a
 def test_nothing_is_looked_up_in_a_lost_store(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     wire.down = True
     assert tracking.find_finished("finetune", "c1") is None
-    assert "work continues without it" in caplog.text
+    (line,) = caplog.messages
+    assert re.fullmatch(
+        "the tracking store at .* does not answer any more .*; nothing is looked up in it, and work continues .*", line
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +264,96 @@ def test_what_counts_as_away() -> None:
         "TEMPORARILY_UNAVAILABLE": True, "REQUEST_LIMIT_EXCEEDED": True, "BAD_REQUEST": False, "RESOURCE_DOES_NOT_EXIST": False,
     }  # fmt: skip
     assert {code: is_away(RestException({"error_code": code, "message": "m"})) for code in answers} == answers
-    assert not is_away(StoreLost("retried already"))
+    lost = StoreLost("retried already")
+    lost.__cause__ = TimeoutError()
+    assert is_away(lost.__cause__) and not is_away(lost)
+
+
+def test_what_was_retried_in_a_call_is_not_retried_again(wire: Wire) -> None:
+    client, calls = tracking.connect(), 0
+
+    def request() -> None:
+        nonlocal calls
+        calls += 1
+        raise TimeoutError
+
+    with pytest.raises(StoreLost, match="does not answer any more [(]TimeoutError[)]; what is finished is kept: run"):
+        store.ask(client, lambda client: store.each(client, request))
+    inner, calls = calls, 0
+    with pytest.raises(StoreLost):
+        store.each(client, request)
+    assert inner <= 2 * calls
+
+
+def test_a_gateways_answer_without_a_code_is_told_as_it_is() -> None:
+    forbidden = RestException({"message": "Forbidden"})  # MLflow takes it for its own error 500
+    assert http_status(forbidden) is None and not is_away(forbidden) and login_refused("there", forbidden) is None
+    assert retry.describe(forbidden) == ("it does not answer (INTERNAL_ERROR: Forbidden)", "")
+
+
+@pytest.mark.parametrize("ends", ["block", "call"])
+def test_threads_do_not_go_on_when_one_fails_or_the_block_ends(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is heard at once though the store is away, and no further request is begun."""
+    monkeypatch.delenv(retry.RETRIES, raising=False)
+    begun, waiting = list[int](), threading.Barrier(retry.AT_ONCE + 1)
+
+    def call(item: int) -> int:
+        begun.append(item)
+        if item >= retry.AT_ONCE:
+            return item
+        waiting.wait(60)
+        if ends == "call" and item == 3:
+            raise InputError("of item 3")
+        return int(with_retries(lambda: _raise(TimeoutError()), "there", patience=600))
+
+    error = KeyboardInterrupt if ends == "block" else StoreLost  # of item 0, which stopped since item 3 failed
+    with pytest.raises(error), retry.several_requests() as send:
+        results = send(call, range(100))
+        assert os.environ[retry.RETRIES] == "0"
+        waiting.wait(60)
+        if ends == "block":
+            raise KeyboardInterrupt
+        list(results)
+    assert sorted(begun) == list(range(retry.AT_ONCE)) and retry.RETRIES not in os.environ
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_results_of_several_requests_are_in_order() -> None:
+    with retry.several_requests() as send:
+        assert list(send(lambda item: item**2, range(100))) == [item**2 for item in range(100)]
+
+
+def test_no_run_is_written_after_the_lock_of_writing_is_left(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server, whose runs several threads write."""
+    monkeypatch.setattr(store, "engine", lambda client: None)
+    forgotten, held = list[str](), []
+
+    def forget(stage: str, cells: list[str]) -> None:
+        forgotten.extend(cells)
+        if len(forgotten) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking.missed, "forget", forget)
+    written = bulk.store.one_writer
+
+    @contextmanager
+    def one_writer(client: MlflowClient) -> Iterator[None]:
+        with written(client):
+            try:
+                yield
+            finally:
+                held.append(threading.active_count())
+
+    monkeypatch.setattr(store, "one_writer", one_writer)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        tracking.write_runs("rank", [tracking.RunRecord(f"r{n}", f"r{n}", {}, {"x": 1.0}) for n in range(60)], "runs")
+    assert held == [before]  # no thread is left
+    monkeypatch.undo()
+    assert len(tracking.read_runs("rank")) < 60
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 502, 503, 504])

@@ -106,13 +106,13 @@ class Proxy:
         asked: number of requests by method and path.
         status: the error.
         failing: how the path of those begins that it answers.
-        times: how many of them; None for all.
+        times: how often it answers each of them so; None for always.
     """
 
     def __init__(self, server: str) -> None:
         self.asked, self.status, self.failing, self.times = Counter[str](), 503, "", None
         self._address, self._lock = urlsplit(server).netloc, threading.Lock()
-        self._seen = set[str]()
+        self._failed = Counter[str]()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -144,8 +144,8 @@ class Proxy:
             self.asked[f"{method} {plain.rpartition('/2.0/')[2]}"] += 1
             fails = bool(self.failing) and plain.rpartition("/2.0/")[2].startswith(self.failing)
             if fails and self.times is not None:
-                fails = path not in self._seen if self.times else False
-                self._seen.add(path)
+                self._failed[path] += 1
+                fails = self._failed[path] <= self.times
         if fails:
             return self.status, [("Content-Type", "text/html")], b"<html>a proxy</html>"
         connection = http.client.HTTPConnection(self._address, timeout=60)
@@ -224,7 +224,18 @@ def test_a_server_that_fails_at_once_is_told_by_what_it_answers(
         tracking.connect()
 
 
-def test_a_login_that_opens_no_run_is_refused_before_any_work(proxy: Proxy):
+def test_a_login_that_opens_no_run_is_refused_before_any_work(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    monkeypatch.setenv(retry.RETRIES, "0")
+    tracking.connect()
+    proxy.failing, proxy.status = "mlflow/", 401
+    with caplog.at_level(logging.WARNING, logger="medtransfer"):
+        assert tracking.find_finished("finetune", "refused") is None
+    assert "it refuses the login (401); set MLFLOW_TRACKING_USERNAME" in caplog.text
+    with pytest.raises(StoreLost, match=r"it refuses the login \(401\)"):
+        tracking.connect()
+    proxy.failing = ""
     tracking.connect()
     proxy.failing, proxy.status = "mlflow/runs/create", 403
     with (
@@ -248,12 +259,18 @@ def test_curves_are_asked_for_where_a_run_has_them_and_again_after_a_fault(proxy
     assert proxy.asked["GET mlflow/metrics/get-history"] == 2 * 4
 
 
-def test_artifacts_of_a_server_that_fails_are_not_missing_ones(proxy: Proxy, tmp_path: Path):
+def test_artifacts_of_a_server_that_fails_are_not_missing_ones(proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     run = write_and_find("away", tmp_path)
-    proxy.failing = "mlflow-artifacts/"
-    with pytest.raises(StoreLost, match="503"):
-        tracking.fetch_artifacts(run, "model", tmp_path / "fetched")
-    proxy.failing = ""
+    for failing, status, reason in (
+        ("mlflow-artifacts/", 503, "answers with the error 503 now"),
+        ("mlflow-artifacts/artifacts/", 503, "does not answer any more"),  # the files alone, not their lists
+        ("mlflow-artifacts/", 403, r"it refuses the login \(403\)"),
+    ):
+        proxy.failing, proxy.status = failing, status
+        with pytest.raises(StoreLost, match=reason):
+            tracking.fetch_artifacts(run, "model", tmp_path / "fetched")
+    monkeypatch.setattr(retry, "PATIENCE", 60.0)
+    proxy.failing, proxy.status, proxy.times = "mlflow-artifacts/artifacts/", 503, 2
     assert (tracking.fetch_artifacts(run, "model", tmp_path / "fetched") / "weights").read_bytes() == b"\x00\x01"
     with pytest.raises(InputError, match="expected the artifacts 'scores' of the run"):
         tracking.fetch_artifacts(run, "scores", tmp_path / "none")

@@ -33,12 +33,17 @@ assert torch.equal(wrapped(torch.ones(1, 2)), model(torch.ones(1, 2)))
 ASKED_FOR_MORE = """
 import sys, torch
 from medtransfer.training import fabric
+assert "torch._dynamo" not in sys.modules
 with fabric._without_compiler():
-    from torch._dynamo import OptimizedModule, reset
+    from torch._dynamo import OptimizedModule
+    assert not isinstance(fabric, OptimizedModule)
+    from torch._dynamo import reset
 assert reset is sys.modules["torch._dynamo"].reset and torch._dynamo is sys.modules["torch._dynamo"]
+compiler = sys.modules["torch._dynamo"]
 with fabric._without_compiler():
     import torch._dynamo
-assert torch._dynamo.reset is reset
+    assert sys.modules["torch._dynamo"] is compiler
+assert torch._dynamo.reset is reset and sys.modules["torch._dynamo"] is compiler
 """
 
 

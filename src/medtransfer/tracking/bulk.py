@@ -1,14 +1,16 @@
 """Write finished runs that the tracking store lacks; each becomes FINISHED only when it is complete."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
-from medtransfer.tracking.query import read_runs, several_requests
+from medtransfer.tracking.query import read_runs
+from medtransfer.tracking.retry import several_requests
 from medtransfer.tracking.rows import Plain, fits, write_plain
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
@@ -67,16 +69,16 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
         if lacking:
             experiment, common = store.ask(client, lambda client: store.experiment(client, stage)), common_tags(stage)
             with write_ahead(store.engine(client), store.sqlite_file(client.tracking_uri)):
-                written = _write(client, stage, experiment, common, list(lacking.values()), started)
-                for record in track(written, label, len(lacking), "runs"):
-                    missed.forget(stage, [record.cell])
+                with closing(_write(client, stage, experiment, common, list(lacking.values()), started)) as written:
+                    for record in track(written, label, len(lacking), "runs"):
+                        missed.forget(stage, [record.cell])
     return len(lacking)
 
 
 def _write(
     client: "MlflowClient", stage: str, experiment: str, common: Mapping[str, str], records: Sequence[RunRecord],
     started: Mapping[str, int],
-) -> Iterator[RunRecord]:  # fmt: skip
+) -> Generator[RunRecord]:  # fmt: skip
     """Write runs, first those that are only rows of a database, and yield each record when it is written."""
     engine = store.engine(client)
     plain = {} if engine is None or not fits(engine) else {
@@ -93,8 +95,8 @@ def _write(
     if engine is not None:
         yield from map(write, others)
         return
-    with several_requests() as pool:  # of a server; a missed one is forgotten before the next is written
-        yield from pool.map(write, (record for record in others if record.cell not in started))
+    with several_requests() as send:  # of a server; a missed one is forgotten before the next is written
+        yield from send(write, [record for record in others if record.cell not in started])
     yield from map(write, (record for record in others if record.cell in started))
 
 

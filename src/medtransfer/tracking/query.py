@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from medtransfer.progress import track_within
 from medtransfer.records import in_one_line
 from medtransfer.tracking import store
 from medtransfer.tracking.relocation import are_in_place, exists, local_artifacts
-from medtransfer.tracking.retry import StoreLost, own_retries
+from medtransfer.tracking.retry import StoreLost, several_requests
 from medtransfer.tracking.tags import CELL, DATABASES, STAGE
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtransfer")
 Read = TypeVar("Read")
-AT_ONCE = 8  # requests to a server
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ def find_finished(stage: str, cell: str) -> StoredRun | None:
     """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
         return next(iter(read_runs(stage, cell)), None)
-    except StoreLost:
-        log.warning("the tracking store does not answer any more: nothing is looked up in it, and work continues without it")
+    except StoreLost as error:
+        log.warning("%s; nothing is looked up in it, and work continues without it", error.fault)
         return None
 
 
@@ -206,23 +204,13 @@ def _read_curves(
 
         return read_metric_points(engine, run_ids, metrics)
     curves: dict[str, dict[str, dict[int, float]]] = {metric: {run_id: {} for run_id in run_ids} for metric in metrics}
-    with several_requests() as pool:  # a server tells one metric of one run at a time
-        runs = list(pool.map(lambda run_id: store.each(client, lambda: client.get_run(run_id)), run_ids))
+    with several_requests() as send:  # a server tells one metric of one run at a time
+        runs = list(send(lambda run_id: store.each(client, lambda: client.get_run(run_id)), run_ids))
         held = [(metric, run.info.run_id) for run in runs for metric in sorted(run.data.metrics.keys() & curves.keys())]
-        read = zip(held, pool.map(lambda pair: _read_curve(client, pair[1], pair[0]), held), strict=True)
+        read = zip(held, send(lambda pair: _read_curve(client, pair[1], pair[0]), held), strict=True)
         for (metric, run_id), curve in track_within(read, "reading the tracking store", len(held), "curves"):
             curves[metric][run_id] = curve
     return curves
-
-
-@contextmanager
-def several_requests() -> Iterator[ThreadPoolExecutor]:
-    """Yield threads for requests to a server; those that have not begun when the block ends are not sent."""
-    pool = ThreadPoolExecutor(AT_ONCE)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read_curve(client: "MlflowClient", run_id: str, metric: str) -> dict[int, float]:
@@ -297,8 +285,8 @@ def read_artifacts(run_ids: Sequence[str], name: str, read: Callable[[Path], Rea
     if store.store_uri().startswith(DATABASES):
         return [read_one(run_id) for run_id in run_ids]
     store.connect()  # once, not in every thread
-    with several_requests() as pool:
-        return list(pool.map(read_one, run_ids))
+    with several_requests() as send:
+        return list(send(read_one, run_ids))
 
 
 def _ask_for_artifacts(run_id: str) -> str:
@@ -325,20 +313,31 @@ def fetch_artifacts(run_id: str, folder: str, destination: Path, uri: str = "") 
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    client = store.connect()
-    kept = get_artifact_repository(uri or _ask_for_artifacts(run_id), tracking_uri=client.tracking_uri)
+    client, uri = store.connect(), uri or _ask_for_artifacts(run_id)
+    kept, is_here = get_artifact_repository(uri, tracking_uri=client.tracking_uri), local_artifacts(uri) is not None
     destination.mkdir(parents=True, exist_ok=True)
-    try:
-        with own_retries():
-            try:
-                return Path(kept.download_artifacts(folder, str(destination)))
-            except (MlflowException, OSError) as error:
-                if is_full_disk(error):
-                    raise
-                store.ask(client, lambda client: client.list_artifacts(run_id, folder))  # which says if the store is away
-                return Path(kept.download_artifacts(folder, str(destination)))
-    except (MlflowException, OSError) as error:
+
+    def download(_: "MlflowClient") -> Path:
+        try:
+            return Path(kept.download_artifacts(folder, str(destination)))
+        except (MlflowException, OSError) as error:
+            fault = error
+        if not is_here and not is_full_disk(fault) and _are_listed(client, run_id, folder):
+            raise ConnectionError(in_one_line(fault))  # MLflow's error does not say that the server is away
         raise InputError(
-            f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(error)}); put them "
+            f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(fault)}); put them "
             "back or make them again with --force"
-        ) from None
+        )
+
+    return store.ask(client, download)
+
+
+def _are_listed(client: "MlflowClient", run_id: str, path: str) -> bool:
+    """Return whether a server lists a folder or an artifact of a run.
+
+    Raises:
+        StoreLost: it is away.
+    """
+    parent = Path(path).parent.as_posix()
+    listed = store.ask(client, lambda client: client.list_artifacts(run_id, None if parent == "." else parent))
+    return any(each.path == path or not path for each in listed)

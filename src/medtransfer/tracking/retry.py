@@ -7,7 +7,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
@@ -17,19 +18,27 @@ from medtransfer.signals import stops_later
 from medtransfer.tracking.tags import DATABASES
 
 log = logging.getLogger("medtransfer")
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+AT_ONCE = 8  # requests to a server
 PATIENCE = 30.0  # seconds that a store may be unreachable before it counts as lost
 SILENCE = 5.0  # of them, after which the log says so
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to half of it at random
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # setting of MLflow
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 _REFUSED_STATUS = {401, 403}
+_of_thread = threading.local()
 _saying, _said_until = threading.Lock(), dict[str, float]()  # by address
 _STATUS = re.compile(r"too many (\d{3}) error responses|failed with error code (\d{3})")  # of urllib3, and of MLflow
 
 
 class StoreLost(TemporaryError):
     """The connection to the tracking store is lost: it answered before and no longer does."""
+
+    @property
+    def fault(self) -> str:
+        """What is wrong, without the remedy for work that ends."""
+        return str(self).split("; what is finished is kept")[0]
 
 
 class LoginRefused(StoreLost):
@@ -55,14 +64,16 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
         try:
             with uninterrupted(address):
                 return call()
-        except Exception as error:
-            if not is_away(error):
+        except Exception as raised:
+            if not is_away(raised):
                 raise
             if time.monotonic() + wait > end:
-                raise store_lost(address, error) from error
+                raise store_lost(address, raised) from raised
             if time.monotonic() - begin > SILENCE:
-                _say_once(address, error, end)
-        time.sleep(wait * random.uniform(1, 1.5))
+                _say_once(address, raised, end)
+            error = raised
+        if _pause(wait * random.uniform(1, 1.5)):
+            raise store_lost(address, error)
         wait = min(2 * wait, LONGEST_WAIT)
 
 
@@ -129,8 +140,8 @@ def http_status(error: BaseException) -> int | None:
     """
     answers = getattr(sys.modules.get("mlflow.exceptions"), "RestException", ())  # nothing raised one where it is not loaded
     for cause in causes(error):
-        if isinstance(cause, answers):
-            return int(cause.get_http_status_code())  # type: ignore[attr-defined]
+        if isinstance(cause, answers):  # one without a code, as a gateway sends it, would be 500
+            return int(cause.get_http_status_code()) if "error_code" in cause.json else None  # type: ignore[attr-defined]
         if (status := getattr(getattr(cause, "response", None), "status_code", None)) is not None:
             return int(status)
         if found := _STATUS.search(str(cause)):
@@ -161,6 +172,44 @@ class _OwnRetries:
 
 
 own_retries = _OwnRetries()
+
+
+@contextmanager
+def several_requests() -> Iterator[Callable[[Callable[[Item], Answer], Sequence[Item]], Iterator[Answer]]]:
+    """Yield a `map` whose calls send requests to a server, eight at a time; its results are in the order of the items.
+
+    When a call has failed, or the block ends, no further one begins, and those that wait to send a request again give up.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(AT_ONCE, initializer=setattr, initargs=(_of_thread, "stop", stop))
+
+    def send(call: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+        def one(item: Item) -> Answer:
+            if stop.is_set():
+                raise CancelledError
+            try:
+                return call(item)
+            except BaseException:
+                stop.set()
+                raise
+
+        return pool.map(one, items)
+
+    with own_retries():
+        try:
+            yield send
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _pause(seconds: float) -> bool:
+    """Wait, and return whether the thread is to end instead; see `several_requests`."""
+    stop: threading.Event | None = getattr(_of_thread, "stop", None)
+    if stop is not None:
+        return stop.wait(seconds)
+    time.sleep(seconds)
+    return False
 
 
 @contextmanager

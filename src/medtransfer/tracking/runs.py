@@ -5,6 +5,7 @@ reaches the store publishes the result (see missed.py).
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -119,7 +120,7 @@ class Run:
             try:
                 client.log_inputs(self.id, inputs)
             except MlflowException as error:
-                if "unique" not in str(error).casefold():
+                if not re.search("(?i)unique|duplicate", str(error)):
                     raise
                 client.log_inputs(self.id, inputs)  # another process was faster to store the dataset
 
@@ -141,7 +142,7 @@ class Run:
             if not self.on_disk or never_taken:
                 raise
             self.lost = True
-            log.warning("%s; work continues, and its result is published later", str(error).split("; what is finished")[0])
+            log.warning("%s; work continues, and its result is published later", error.fault)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ class _CompiledType(type):
 
     def __instancecheck__(cls, instance: object) -> bool:
         compiler = sys.modules.get(COMPILER)
-        return compiler is not None and isinstance(instance, compiler.OptimizedModule)
+        return compiler is not None and compiler.OptimizedModule is not cls and isinstance(instance, compiler.OptimizedModule)
 
 
 class _Compiler(ModuleType):
