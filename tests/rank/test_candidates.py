@@ -217,14 +217,18 @@ def test_the_folder_of_all_pretrainings_is_refused_with_one_of_them(tmp_path: Pa
         read([str(tmp_path)], tiny_params())
 
 
-@pytest.mark.parametrize(("name", "metric"), [("source_accuracy", "accuracy"), ("source_auc", "AUC"), ("source_dice", None)])
+@pytest.mark.parametrize(
+    ("names", "metric"),
+    [(["source_accuracy"], "accuracy"), (["source_auc"], "AUC"), (["source_dice"], None),
+     (["source_auc", "source_accuracy"], "accuracy")],
+)  # fmt: skip
 def test_what_a_checkpoint_reached_on_its_source_keeps_its_name(
-    name: str, metric: str | None, tmp_path: Path, tiny_params: Callable[..., Params]
+    names: list[str], metric: str | None, tmp_path: Path, tiny_params: Callable[..., Params]
 ):
     model = nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)})
     provenance = Provenance(
         encoder="unet", origin="simple", kind="supervised", epoch=1, source="s", source_classes=[], seed=1, pretraining="p",
-        input={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}, metrics={name: 0.75},
+        input={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}, metrics=dict.fromkeys(names, 0.75),
     )  # fmt: skip
     save_checkpoint(tmp_path / "unet-simple", model, provenance)
     (candidate,) = (one for one in read([str(tmp_path / "unet-simple")], tiny_params()) if not one.is_random)

@@ -1,5 +1,6 @@
 """Finished runs are written in bulk, each once and whole, whatever interrupts it; and a run's artifacts lie at hand."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.artifact import artifact_repository_registry
 
 from medtransfer import tracking
+from medtransfer.errors import InputError
 from medtransfer.tracking import query
 
 SRC = Path(__file__).parents[2] / "src"
@@ -199,6 +202,22 @@ def test_local_artifacts_are_read_where_they_lie(tmp_path: Path):
     with tracking.artifact_folder(run.id, "scores") as folder:
         assert folder == Path.cwd() / "mlartifacts" / "score" / run.id / "artifacts" / "scores"
     assert (folder / "note").read_text() == "x"  # it is the store's own, and stays
+
+
+@pytest.mark.parametrize(("number", "lists"), [(errno.ENOSPC, 0), (errno.EACCES, 1)])
+def test_what_fails_here_is_not_asked_for_again(number: int, lists: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whether a server is away is asked only where that may be why; nothing is listed there."""
+    asked = list[str]()
+
+    def fail(*_: object) -> str:
+        raise OSError(number, os.strerror(number))
+
+    kept = SimpleNamespace(download_artifacts=fail)
+    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", lambda uri, tracking_uri: kept)
+    monkeypatch.setattr(MlflowClient, "list_artifacts", lambda self, run_id, path: asked.append(path) or [])
+    with pytest.raises(InputError, match=f"expected the artifacts 'scores/a' of the run r1, .*{os.strerror(number)}"):
+        tracking.fetch_artifacts("r1", "scores/a", tmp_path / "fetched", "s3://bucket/run/artifacts")
+    assert asked == ["scores"] * lists
 
 
 def test_remote_artifacts_are_fetched_and_removed_afterwards(monkeypatch: pytest.MonkeyPatch):
