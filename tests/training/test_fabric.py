@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-WITHOUT = """
+pytestmark = pytest.mark.long
+
+UNTIL_COMPILED = """
 import sys
 import medtransfer.predict.model, medtransfer.rank.measurement, medtransfer.score.scorer
 from medtransfer.training.device import open_fabric, place
@@ -14,12 +16,10 @@ fabric = open_fabric("cpu", 1, "bf16-mixed")
 with fabric.autocast():
     assert fabric.setup_module(nn.Conv2d(1, 2, 3))(place(fabric, ones(1, 1, 4, 4))).shape == (1, 2, 2, 2)
 assert "torch._dynamo" not in sys.modules
-"""
-COMPILED = """
-import sys, torch
-from medtransfer.training.fabric import Fabric
+
+import torch
 from lightning_fabric import wrappers
-assert "torch._dynamo" not in sys.modules
+from medtransfer.training.fabric import Fabric
 model, module = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
 assert not isinstance(model, wrappers.OptimizedModule)
 compiled = torch.compile(model, backend="eager")
@@ -47,7 +47,7 @@ assert torch._dynamo.reset is reset and sys.modules["torch._dynamo"] is compiler
 """
 
 
-@pytest.mark.parametrize("code", [WITHOUT, COMPILED, ASKED_FOR_MORE], ids=["inference", "compiled", "asked for more"])
+@pytest.mark.parametrize("code", [UNTIL_COMPILED, ASKED_FOR_MORE], ids=["until compiled", "asked for more"])
 def test_the_compiler_is_loaded_when_it_is_needed(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
