@@ -295,7 +295,8 @@ def test_a_gateways_answer_without_a_code_is_told_as_it_is() -> None:
 def test_threads_do_not_go_on_when_one_fails_or_the_block_ends(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C is heard at once though the store is away, and no further request is begun."""
     monkeypatch.delenv(retry.RETRIES, raising=False)
-    begun, waiting = list[int](), threading.Barrier(retry.AT_ONCE + 1)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 2.0)
+    begun, sent, waiting = list[int](), list[int](), threading.Barrier(retry.AT_ONCE + 1)
 
     def call(item: int) -> int:
         begun.append(item)
@@ -304,7 +305,12 @@ def test_threads_do_not_go_on_when_one_fails_or_the_block_ends(ends: str, monkey
         waiting.wait(60)
         if ends == "call" and item == 3:
             raise InputError("of item 3")
-        return int(with_retries(lambda: _raise(TimeoutError()), "there", patience=600))
+
+        def request() -> int:
+            sent.append(item)
+            raise TimeoutError
+
+        return with_retries(request, "there", patience=6)
 
     error = KeyboardInterrupt if ends == "block" else StoreLost  # of item 0, which stopped since item 3 failed
     with pytest.raises(error), retry.several_requests() as send:
@@ -315,10 +321,7 @@ def test_threads_do_not_go_on_when_one_fails_or_the_block_ends(ends: str, monkey
             raise KeyboardInterrupt
         list(results)
     assert sorted(begun) == list(range(retry.AT_ONCE)) and retry.RETRIES not in os.environ
-
-
-def _raise(error: Exception) -> None:
-    raise error
+    assert sorted(sent) == [item for item in range(retry.AT_ONCE) if ends == "block" or item != 3]  # each once
 
 
 def test_results_of_several_requests_are_in_order() -> None:
