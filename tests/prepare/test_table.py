@@ -1,5 +1,6 @@
 """The reader `table`: which images a table names, their splits, patients and pixels."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,25 @@ def test_a_blank_patient_is_refused(root: Path) -> None:
     write_lines(root / "labels.csv", "image,label,who", "a.png,1,")
     with pytest.raises(InputError, match=r"the patient of .*a\.png, but '\{who\}' is blank in line 2"):
         run(root, group_by="{who}")
+
+
+def test_a_patient_that_is_probably_unknown_is_noted(root: Path) -> None:
+    write_lines(root / "labels.csv", "image,label,who", "a.png,1,NA", "b.png,0,7", "c.png,1,NA")
+    described = run(root, group_by="{who}")
+    assert [item.group for item in described.items] == ["NA", "7", "NA"] and described.notes == (
+        "2 rows are of the patient 'NA', which counts as one; if that means unknown, give each such row a patient of its own in "
+        "the table",
+    )  # fmt: skip
+
+
+def test_the_classes_of_a_column_are_those_of_the_rows_that_count(root: Path) -> None:
+    write_lines(root / "labels.csv", "image,label,view", "a.png,mel,PA", "b.png,nev,PA", "c.png,scar,lateral")
+    assert run(root, task="multiclass", where={"view": ["PA"]}).classes == ("mel", "nev")
+    write_lines(root / "labels.csv", "image,label", "a.png,mel", "b.png,nev", "c.png,NA")
+    with pytest.raises(InputError, match=re.escape('set `where: {"label": ["mel", "nev"]}`')):
+        run(root, task="multiclass")
+    described = run(root, task="multiclass", where={"label": ["mel", "nev"]})  # as the message says
+    assert labels(described) == {"a.png": 0, "b.png": 1} and described.left_out == {"all": 1}
 
 
 def splits(described: Scan) -> list[str | None]:

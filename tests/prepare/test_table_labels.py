@@ -1,5 +1,6 @@
 """Labels from the fields of tables: findings, classes, uncertain and blank values."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,29 @@ def test_unknown_and_blank_classes() -> None:
         rule.read({"x": "c"}, "line 3")
     with pytest.raises(InputError, match="findings to join"):
         rule.join([(0,), (1,)])
+
+
+@pytest.mark.parametrize("missing", ["NA", "n/a", "#N/A", "NaN", "null", "NULL", " ? "])
+def test_a_missing_label_is_no_class_unless_the_options_say_so(missing: str) -> None:
+    chosen, values = OPTIONS | {"task": "multiclass", "column": "x"}, ["b", missing, "a", missing]
+    with pytest.raises(InputError, match=re.escape(
+        f"but 2 rows have {missing.strip()!r} there, which usually means that it is missing; to leave such rows out, set "
+        '`where: {"x": ["a", "b"]}`, and if it is a class, list it with the others in the option classes'
+    )):  # fmt: skip
+        ClassRule(chosen, values)
+    assert ClassRule(chosen | {"classes": ["a", "b", missing.strip()]}, values).read({"x": missing}, "line 2") == (2,)
+
+
+def test_no_rows_are_proposed_where_too_few_classes_would_be_left() -> None:
+    with pytest.raises(
+        InputError, match=r"but 1 row has 'NA' there, which usually means that it is missing; if it is a class, list"
+    ):
+        ClassRule(OPTIONS | {"task": "multiclass", "column": "x"}, ["NA", "a"])
+
+
+@pytest.mark.parametrize("name", ["none", "unknown", "Nana", "-", "no finding"])
+def test_names_that_may_well_be_classes_are(name: str) -> None:
+    assert name in ClassRule(OPTIONS | {"task": "multiclass", "column": "x"}, [name, "z"]).classes
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [

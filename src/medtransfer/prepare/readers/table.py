@@ -40,7 +40,7 @@ There is no official count unless `expected` states one. Options, beside those o
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,15 @@ from medtransfer.prepare.readers.named_images import NamedImages
 from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import OPTIONS as LABEL_OPTIONS
-from medtransfer.prepare.readers.table_labels import ClassRule, FindingRule, States, check_label_options, holds_classes, plain
+from medtransfer.prepare.readers.table_labels import (
+    ClassRule,
+    FindingRule,
+    States,
+    check_label_options,
+    holds_classes,
+    means_missing,
+    plain,
+)
 from medtransfer.prepare.readers.table_rows import Row, fill, list_columns, list_tables, pick, read_rows
 from medtransfer.wording import are
 
@@ -112,7 +120,7 @@ def scan_table(
     tables, lists = list_tables(root, chosen), SplitLists(root, chosen)
     labels = [chosen["column"]] if holds_classes(chosen) else FindingRule(chosen).columns
     rows = read_rows(tables, chosen, [*labels, *list_columns(chosen)])
-    values = [row.fields[chosen["column"]] for row in rows] if holds_classes(chosen) else []
+    values = [row.fields[chosen["column"]] for row in rows if _counts(row, chosen)] if holds_classes(chosen) else []
     rule: ClassRule | FindingRule = ClassRule(chosen, values) if holds_classes(chosen) else FindingRule(chosen)
     images, collected = NamedImages(root), _Collected(rule, chosen)
     for row in rows:
@@ -172,9 +180,7 @@ class _Collected:
         split = pick(row, self._chosen)
         if lists:
             split = lists.find(path or Path(name), name)
-        if lists.leaves_out(split) or any(
-            plain(row.fields[column]) not in map(plain, values) for column, values in self._chosen["where"].items()
-        ):
+        if lists.leaves_out(split) or not _counts(row, self._chosen):
             self.left_out[split or ALL].add(name)
             return
         if path is None:
@@ -223,7 +229,14 @@ class _Collected:
         if not (self._chosen["group_by"] or self._chosen["group"]):
             return ()
         remedy = "write them alike there" if self._chosen["group_by"] else "name their images alike"
-        return spelling_of_patients(((row.group, row.row.where) for rows in self._found.values() for row in rows), remedy)
+        patients = [(row.group, row.row.where) for rows in self._found.values() for row in rows]
+        rows_of = Counter(name for name, _ in patients if means_missing(name))
+        unknown = (
+            f"{are(number, 'row')} of the patient {name!r}, which counts as one; if that means unknown, give each such row a "
+            "patient of its own in the table"
+            for name, number in rows_of.items()
+        )
+        return (*unknown, *spelling_of_patients(patients, remedy))
 
     def _join(self, path: Path, rows: Sequence[_Found]) -> States:
         first = rows[0]
@@ -239,6 +252,11 @@ class _Collected:
                     "the table, or set `repeated: union`"
                 )
         return first.states if len({row.states for row in rows}) == 1 else self._rule.join([row.states for row in rows])
+
+
+def _counts(row: Row, chosen: Mapping[str, Any]) -> bool:
+    """Return whether a row is among those that the option `where` keeps."""
+    return all(plain(row.fields[column]) in map(plain, values) for column, values in chosen["where"].items())
 
 
 def _note_unnamed(images: NamedImages) -> tuple[str, ...]:

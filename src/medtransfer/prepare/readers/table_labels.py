@@ -13,10 +13,11 @@ import numpy as np
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import check_classes
 from medtransfer.records import IGNORE, UNCERTAIN
-from medtransfer.wording import composed, spelt_alike
+from medtransfer.wording import composed, counted, spelt_alike
 
 POLICIES = {"ones": 1, "zeros": 0, "ignore": IGNORE, "lsr-ones": UNCERTAIN, "lsr-zeros": UNCERTAIN}
 ORDER = (1, UNCERTAIN, IGNORE, 0)  # of states, the first of several rows counts
+MISSING = {"na", "n/a", "#n/a", "nan", "null", "?"}  # what programs write for a missing value, and people for an unknown one
 BLANKS = {"refuse": None, "negative": 0, "unknown": IGNORE, "leave-out": None}
 OPTIONS: dict[str, Any] = {
     "task": "binary", "column": None, "columns": None, "separator": None, "classes": None, "labels": None, "positive": [1],
@@ -141,7 +142,7 @@ class ClassRule:
         classes = chosen["classes"] or list(dict.fromkeys((labels or {}).values()))
         if not classes and chosen["task"] == "ordinal":
             raise InputError("expected the option classes to name the grades in their order, but got none")
-        classes = classes or sort_names({composed(value.strip()) for value in values} - {""})
+        classes = classes or self._classes_of(values)
         check_classes(classes)
         if unknown := [name for name in (labels or {}).values() if name not in classes]:
             raise InputError(f"expected the option labels to map values to one of {', '.join(classes)}, but got {unknown[0]!r}")
@@ -157,6 +158,21 @@ class ClassRule:
             raise InputError(
                 f"expected each value once in the option labels, but {twice} is there as a number and as text; remove one"
             )
+
+    def _classes_of(self, values: Sequence[str]) -> list[str]:
+        """Return all values, in their order, as classes; raise InputError where one probably says that the label is missing."""
+        names = sort_names({composed(value.strip()) for value in values} - {""})
+        if missing := [name for name in names if means_missing(name)]:
+            rest = [name for name in names if name not in missing]
+            count = sum(map(means_missing, values))
+            where = json.dumps({self._column: rest}, ensure_ascii=False)
+            without = f"to leave such rows out, set `where: {where}`, and " if len(rest) > 1 else ""
+            raise InputError(
+                f"expected the class of each image in the column {self._column!r}, but {counted(count, 'row')} "
+                f"{'has' if count == 1 else 'have'} {missing[0]!r} there, which usually means that it is missing; {without}if it "
+                "is a class, list it with the others in the option classes"
+            )
+        return names
 
     def _refuse_alike(self, pairs: Sequence[tuple[str, str]], names: Sequence[str], option: str) -> NoReturn:
         one, other = pairs[0]
@@ -261,6 +277,11 @@ def plain(value: Any) -> str:
     except ValueError:
         return text.casefold()
     return f"{number:.15g}" if math.isfinite(number) else text.casefold()
+
+
+def means_missing(value: str) -> bool:
+    """Return whether a field probably says that its value is missing, as `NA` and `nan` do."""
+    return plain(value) in MISSING
 
 
 def sort_names(names: set[str]) -> list[str]:
