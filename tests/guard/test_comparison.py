@@ -75,6 +75,13 @@ def test_one_choice_from_several_checkpoints(rows, choice):
     assert make(*(EPOCHS[name] for name in rows)).choice == choice
 
 
+def test_the_first_of_equal_ones_is_chosen():
+    """Their means differ by the order of the sums alone."""
+    one, other, none = [0.7, 0.8, 0.9], [0.7, 0.9, 0.8], [0.1, 0.12, 0.1]
+    assert np.mean(one) < np.mean(other) and make(one, other, none=none).choice == 5
+    assert make(other, none=none).choice == 5
+
+
 def test_the_best_of_several_better_ones_is_chosen_and_intervals_widen():
     alone, both = make(EPOCHS["better"]), make(EPOCHS["better"], [0.8, 0.81, 0.82])
     assert both.choice == 6 and "the intervals hold together" in "\n".join(verdict(both))

@@ -38,6 +38,7 @@ def ranking(tmp_path: Path):
         ([0.1, 0.2, 0.3, 0.6, 0.5, 0.4], (3, 4, 5, 0), [0, 3, 4, 5], [2, 1]),  # and all that may be the best
         ([0.1, None, 0.3, 0.6, 0.5, 0.4], (3,), [1, 3, 4], [5, 2, 0]),  # who has no value is not judged by it
         ([None] * 6, (), [0, 1, 2, 3, 4, 5], []),
+        ([0.3, 0.1 + 0.2, 0.1, 0.6, 0.5, 0.0], (3,), [3, 4], [0, 1, 2, 5]),  # the first two are equal but for rounding
     ],
 )
 def test_a_ranking_prunes_whom_it_distinguishes_from_its_best(values, kept, left, names, ranking):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from medtransfer.metrics.paired_difference import Interval, PairedDifference, paired_difference
+from medtransfer.metrics.ties import rounded
 from medtransfer.selectors.none_is_best import Compared
 from medtransfer.tasks.contract import Metric
 from medtransfer.tryouts.scores import Scores
@@ -84,5 +85,5 @@ class Guard:
         """Epoch to start from: the best of those that are better, 0 if all are worse, None if that is not decided."""
         verdicts = {epoch: self.compared(epoch) for epoch in self.epochs}
         if better := [epoch for epoch in self.epochs if verdicts[epoch] == "better"]:
-            return max(better, key=lambda epoch: self.means[epoch])
+            return max(better, key=lambda epoch: rounded(self.means[epoch]))  # the first of equal ones
         return 0 if set(verdicts.values()) == {"worse"} else None

@@ -12,6 +12,7 @@ from medtransfer.config import Params
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import INDICATORS
+from medtransfer.metrics.ties import rounded
 from medtransfer.rank.candidates import Candidate, read_candidates
 from medtransfer.rank.imports import how_to_import
 from medtransfer.records import CellName, CheckpointInfo, series_folder
@@ -115,7 +116,7 @@ def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, et
     sign = 1 if INDICATORS[by].higher_is_better else -1
     values = [float("nan") if row["value"] is None else sign * row["value"] for row in rows]
     stay = left_in(values, eta, [index for index, row in enumerate(rows) if row["indistinguishable"]])
-    order = sorted((index for index in range(len(rows)) if index not in stay), key=lambda index: -values[index])
+    order = sorted((index for index in range(len(rows)) if index not in stay), key=lambda index: -rounded(values[index]))
     left = [entrant for index, entrant in enumerate(entrants) if index in stay]
     return left, Pruned(by, tuple(entrants[index].name for index in order), len(left))
 
