@@ -106,6 +106,7 @@ def test_survivors_of_random_tables(seed):
         ([[0.8, 0.6], [0.6, 0.7], [0.1, 0.1]], 1, 1, Survival((0,), (1,))),  # no room for who is close
         ([[0.8], [0.7], [0.8]], 1, None, Survival((0, 2))),  # one patient has no standard error
         ([[0.3, 0.2, 0.1], [0.1, 0.2, 0.3]], 1, 1, Survival((0,), (1,))),  # .2 both, but for rounding
+        ([[0.3, 0.2, 0.1], [0.1, 0.2, 0.3], [0.27, 0.17, 0.07]], 1, None, Survival((0, 1))),  # the first of both has the last seat
         ([[0.2, 0.1]], 3, None, Survival((0,))),  # more seats than candidates
         ([[0.9, 0.5, 0.1], [0.8, 0.4, 0.0]], 1, None, Survival((0,))),  # always a little worse, whatever the patients' spread
     ],
@@ -120,6 +121,7 @@ def test_survivors_by_hand(scores, seats, most, expected):
         ([0.7, 0.5, 0.6], [0.0, 0.0, 0.0], 1, Survival((0,))),
         ([0.7, 0.5, 0.6], [0.03, 0.0, 0.04], 1, Survival((0,))),  # the difference .1 has the standard error .05
         ([0.7, 0.5, 0.6], [0.06, 0.0, 0.08], 1, Survival((0, 2))),  # .1
+        ([0.3, 0.1 + 0.2, 0.25], [0.0, 0.1, 0.0], 1, Survival((0, 1))),  # equal but for rounding: the first one has the last seat
     ],
 )
 def test_survivors_by_values_and_errors(values, errors, seats, expected):
