@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from tests.prepare.volume_layouts import (
     write_nnunet,
 )
 
-from medtransfer.data.volumes import load_labels
+from medtransfer.data.volumes import dicom, load_labels
+from medtransfer.data.volumes.dicom_tags import read_header
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.prepare.readers import READERS
@@ -557,6 +559,22 @@ def test_dicom_series_are_sorted_and_rescaled(tmp_path: Path) -> None:
     low, high = -900, -700
     expected = np.rint(np.clip((units - low) / (high - low), 0, 1) * 255)
     assert np.array_equal(load(scan("dicom", tmp_path, scaling=[low, high]), 1)[2].image[..., 0], expected[:, :, 2].T)
+
+
+def test_each_header_of_a_series_is_read_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, read = write_dicom(tmp_path), Counter[Path]()
+
+    def read_counted(path: Path) -> Any:
+        read[path] += 1
+        return read_header(path)
+
+    monkeypatch.setattr(dicom, "read_header", read_counted)
+    described = scan("dicom", root)
+    assert len([path for path in read if path.parent.parent == root / "images"]) == 12
+    assert max(read.values()) <= 5  # to find series, once for each list of files; for their files, their positions, their names
+    read.clear()
+    load(described)
+    assert max(read.values()) <= 2
 
 
 def test_a_mask_is_turned_onto_its_series(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def load_channels(paths: Sequence[Path], channels: Sequence[int]) -> Volume:
     """
     volumes, parts, first = list[Volume](), dict[int, np.ndarray](), 0
     for path in paths:
-        count = read_geometry(path).channels
+        count = 1 if path.is_dir() else read_geometry(path).channels  # the folder of a DICOM series has one
         wanted = set(channels) & set(range(first, first + count))
         if wanted or not volumes:
             volumes.append(load_volume(path))

@@ -81,7 +81,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     items = tuple(
         item for split, name in FOLDERS.items() if is_folder(root / name) for item in _list_split(root, name, split, size)
     )
-    pairs = [(item.source, item.files[0], item.files[1]) for item in items]
+    pairs = [(item.source, read_geometry(item.files[0]), item.files[1]) for item in items]
     if not items:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
     return Scan(

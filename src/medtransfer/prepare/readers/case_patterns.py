@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ def list_files(home: Path) -> list[Path]:
 
 def list_series(home: Path, files: Sequence[Path]) -> list[Path]:
     """List the folders below `home` that hold DICOM images."""
-    folders = dict.fromkeys(path.parent for path in files if path.parent != home)
-    return [folder for folder in folders if any(is_image(path) for path in files if path.parent == folder)]
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        folders[path.parent].append(path)
+    return [folder for folder, held in folders.items() if folder != home and any(map(is_image, held))]
 
 
 def match_cases(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> dict[str, Path]:

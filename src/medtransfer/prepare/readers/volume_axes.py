@@ -9,15 +9,13 @@ from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.data.volumes.geometry import UNKNOWN, Geometry
 
 
-def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
+def compare_axes(volumes: Sequence[tuple[str, Geometry, Path]]) -> tuple[str, ...]:
     """Note if not all volumes point the same way, or masks were stored in another way than their images.
 
     Args:
-        volumes: name, image and mask of each.
+        volumes: name, geometry of the image, and mask of each.
     """
-    axes = [
-        (own := read_geometry(image).axes, own if is_segmentation(mask) else read_geometry(mask).axes) for _, image, mask in volumes
-    ]
+    axes = [(image.axes, image.axes if is_segmentation(mask) else read_geometry(mask).axes) for _, image, mask in volumes]
     counts = Counter(axes)
     if len(counts) == 1 and axes[0][0] == axes[0][1]:
         return ()

@@ -45,6 +45,7 @@ from medtransfer.prepare.readers.contract import (
 from medtransfer.prepare.readers.volume_axes import axes_of, compare_axes
 from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
+from medtransfer.progress import track
 from medtransfer.records.base import MOST_CHANNELS
 from medtransfer.wording import counted
 
@@ -120,9 +121,15 @@ def scan_cases(
     if chosen["axis"] not in (None, 0, 1, 2) or isinstance(chosen["axis"], bool):
         raise InputError(f"expected the option axis to be 0, 1, 2 or null, but got {chosen['axis']!r}")
     regions = read_regions(chosen["regions"], classes, rule)
-    geometries = attempt_all(cases, lambda case: _read_case(case, rule), lambda case: [*_files(case), case.mask])
+    progress = track(cases, "prepare: headers", len(cases), "volumes")
+    geometries = attempt_all(progress, lambda case: _read_case(case, rule), lambda case: [*_files(case), case.mask])
+    files = [_files(case) for case in track(cases, "prepare: lists of files", len(cases), "volumes")]
+    sources = [first.relative_to(root).as_posix() for first, *_ in files]
     channels = _choose_channels(cases, geometries, channel_names, chosen["channels"])
-    groups = [match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else _source(case, root) for case in cases]
+    groups = [
+        match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else source
+        for case, source in zip(cases, sources, strict=True)
+    ]
     raw = [case for case, geometry in zip(cases, geometries, strict=True) if not geometry[0].shown]
     of_raw = [group for group, geometry in zip(groups, geometries, strict=True) if not geometry[0].shown]
     scaling = DatasetScaling(chosen["scaling"], "volume", raw, of_raw, lambda case: _read_finite(case, channels), _files)
@@ -130,12 +137,11 @@ def scan_cases(
     axes = [acquisition_axis(geometry[0].spacing) if chosen["axis"] is None else chosen["axis"] for geometry in geometries]
     items = tuple(
         Item(
-            case.split, group, _source(case, root), (*_files(case), case.mask), geometry[0].shape[axis],
-            partial(reading.load, case, axis),
+            case.split, group, source, (*read, case.mask), geometry[0].shape[axis], partial(reading.load, case, axis),
         )
-        for case, group, geometry, axis in zip(cases, groups, geometries, axes, strict=True)
+        for case, group, source, read, geometry, axis in zip(cases, groups, sources, files, geometries, axes, strict=True)
     )  # fmt: skip
-    pairs = [(item.source, case.images[0], case.mask) for item, case in zip(items, cases, strict=True)]
+    pairs = [(source, geometry[0], case.mask) for source, geometry, case in zip(sources, geometries, cases, strict=True)]
     all_notes = (*notes, *_describe(cases, geometries, axes, chosen), *compare_axes(pairs))
     return Scan(
         tuple(classes), len(channels), size, "affine", citation,
@@ -147,10 +153,6 @@ def scan_cases(
             axes=axes_of(geometry[0] for geometry in geometries), of_channels=sum(part.channels for part in geometries[0]),
         ),
     )  # fmt: skip
-
-
-def _source(case: Case, root: Path) -> str:
-    return _files(case)[0].relative_to(root).as_posix()
 
 
 def _files(case: Case) -> list[Path]:

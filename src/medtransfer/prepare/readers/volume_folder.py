@@ -61,7 +61,8 @@ def scan_folder(
         files = list_files(home)
         by_pattern = [match_cases(files if endings else list_series(home, files), pattern, home) for pattern in images]
         of_masks = match_cases(files, masks, home)
-        volumes = [{name: path for name, path in paths.items() if path not in of_masks.values()} for paths in by_pattern]
+        labelled = set(of_masks.values())
+        volumes = [{name: path for name, path in paths.items() if path not in labelled} for paths in by_pattern]
         for name, _, mask in pair_up(volumes[0], of_masks, home, f"by the options {_describe_patterns(chosen)}"):
             if missing := [pattern for pattern, paths in zip(patterns, volumes, strict=True) if name not in paths]:
                 raise InputError(
