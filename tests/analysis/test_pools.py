@@ -249,6 +249,21 @@ def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:
     assert pool.name.startswith(f"{CELL['encoder']} old>new → {CELL['target']}, ")
 
 
+def test_a_seed_that_an_earlier_version_pretrained_is_of_the_recipe_that_a_later_one_has(workplace: Path) -> None:
+    """An option that was added since, and does now what was done then, makes no other recipe; one that does not makes one."""
+    of_seed = {"1": {}, "2": {"resampling": "pillow", "optimiser": "adamw", "options": "{}"}, "3": {"resampling": "torch"}}
+    for seed, added in of_seed.items():
+        for epoch in (1, 5):
+            fields = {**CELL, "epoch": epoch, "seed": 1, "pretraining": f"pre{seed}", "origin": f"simple-s{seed}"}
+            with tracking.open_run("finetune", f"e{epoch}", digest(fields, 16), fields, {}) as handle:
+                handle.log_metrics({"dice": 0.5 + epoch / 100}, 1)
+        params = {"lr": "0.1", "seed": seed, "pretraining": f"pre{seed}", "origin": f"simple-s{seed}", **added}
+        with tracking.open_run("pretrain", seed, seed, params, {}):
+            pass
+    first, second, third = (pool.recipe for pool in collect(SETTING)[0])
+    assert first == second != third
+
+
 def test_resampling_of_patients_shows_progress(workplace: Path, terminal: Callable[[], str]) -> None:
     add_counts(1, 1, {"a": (80, 20, 20), "b": (20, 40, 40)}, 0.6)
     add_counts(5, 1, {"a": (60, 40, 40), "b": (60, 0, 0)}, 0.7)

@@ -19,6 +19,7 @@ from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key
 from medtransfer.modes import MODES
 from medtransfer.records.lineage import read_parents
+from medtransfer.records.pretraining import ADDED_OPTIONS
 from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -32,6 +33,7 @@ UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason,
     "no_source_head": "there is no softmax head", "nonfinite": "its features are not finite",
     "undefined": "it is not defined there",
 }  # fmt: skip
+FORMER_PRETRAINING = {name: str(value) for name, value in ADDED_OPTIONS.items()}  # params that runs of earlier versions lack
 MOST_PROTOCOLS = 3  # that a message tells the settings of
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
@@ -114,7 +116,8 @@ def _trained() -> dict[str, dict[str, Any]]:
             trained[run.params["pretraining"]] = {"loaded": f"{', '.join(dict.fromkeys(partial))} tensors"}
         lineage = {"chain": run.params.get("chain", ""), "parents": parents} if (parents := read_parents(run.params)) else {}
         if {"lr", "seed", "pretraining"} <= run.params.keys():
-            settings = {name: value for name, value in run.params.items() if name not in {"origin", "seed", "pretraining"}}
+            params = {**FORMER_PRETRAINING, **run.params}
+            settings = {name: value for name, value in params.items() if name not in {"origin", "seed", "pretraining"}}
             known = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
             trained[run.params["pretraining"]] = known | lineage
         elif lineage and "pretraining" in run.params:  # averaged over checkpoints of such a pretraining

@@ -10,16 +10,12 @@ from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
 from medtransfer.pretrain.epochs import planned_epochs
+from medtransfer.records.pretraining import ADDED_OPTIONS
 
 if TYPE_CHECKING:
     from medtransfer.encoders.contract import Encoder
 
-# Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
-ADDED: dict[str, Any] = {
-    "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True, "optimiser": "adamw",
-    "schedule": "cosine", "options": {}, "resampling": "pillow",
-}  # fmt: skip
-RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}
+RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}  # where it was on, when it could only be on or off
 UNLABELLED = {"randaugment": None, "cutmix": 0.0, "mixup": 0.0, "erasing": 0.0, "label_smoothing": 0.0}  # of other objectives
 PIXELS_AS_THEY_ARE = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -91,7 +87,7 @@ class Recipe:
             source_fingerprint: digest of the images and labels.
             start: SHA-256 of the weights that it continues from; None for a random initialisation.
         """
-        parts = {name: value for name, value in without(asdict(self), ADDED).items() if name != "checkpoints"}
+        parts = {name: value for name, value in without(asdict(self), ADDED_OPTIONS).items() if name != "checkpoints"}
         if self.randaugment in (None, RANDAUGMENT):
             parts["randaugment"] = self.randaugment is not None
         return digest({**parts, "source": source_fingerprint, **({"start": start} if start else {})})

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medtransfer.config import Name
 from medtransfer.errors import InputError
@@ -13,6 +14,11 @@ from medtransfer.records.base import PRETRAINING, Count, Record
 CURVES_FILE = "curves.json"
 PRETRAINING_FILE = "pretraining.json"
 STATE_FILE = ".resume.safetensors"  # of an interrupted pretraining
+# Options that the recipe of a pretraining did not always have, with what it did then.
+ADDED_OPTIONS: dict[str, Any] = {
+    "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True, "optimiser": "adamw",
+    "schedule": "cosine", "options": {}, "resampling": "pillow",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
