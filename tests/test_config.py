@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from medtransfer.config import DEFAULTS, Params, default_params, load_params
+from medtransfer.config.known_keys import FORMER
 from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
 from medtransfer.working_folder import REGISTERED
@@ -75,6 +76,16 @@ def test_an_unknown_key_is_named(key: str) -> None:
 )
 def test_known_keys_that_are_like_an_unknown_one_are_named(key: str, meant: str) -> None:
     assert message({key: 1}) == f"1 error in the command line: {key}: is not a known key (did you mean {meant}?)"
+
+
+@pytest.mark.parametrize("key", sorted(FORMER))
+def test_a_key_of_an_earlier_version_is_said_to_be_one(key: str) -> None:
+    """A project of an earlier `medtransfer init` has it in its params.yaml, so that no command would go on."""
+    later = FORMER[key]
+    said = f"is a key of an earlier version{f', replaced by {later}' if later else ''}; remove it"
+    assert message({key: 1}) == f"1 error in the command line: {key}: {said}"
+    if later:  # it is a key
+        functools.reduce(operator.getitem, later.split("."), yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, "0%", "120%", "many", True, "nan%", [20], 2**40])

@@ -6,6 +6,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+# Keys that earlier versions had, each with what took its place, if anything did. A params.yaml that an earlier
+# `medtransfer init` wrote has the keys of its version, and every command reads it.
+FORMER = {
+    "export.tolerance": "export.times_rounding", "search.margin": "search.margins", "search.name": None, "search.seed": None,
+    "search.storage": None, "search.trials": None, "search.workers": None, "pretrain.scheme": "pretrain.origin",
+    "pretrain.schemes": "pretrain.origins", "score.scheme": "score.origin", "finetune.scheme": "finetune.origin",
+    "study.schemes": "study.origins",
+}  # fmt: skip
+
 
 def known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """Return the keys that an unknown one could be.
@@ -15,6 +24,13 @@ def known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[s
         location: keys and indices from the schema to the unknown key, as pydantic's errors have them.
     """
     return _keys(schema, location[:-1])
+
+
+def of_earlier_versions(key: str) -> str | None:
+    """Return what to say of a dotted key that earlier versions had; None of any other."""
+    if key not in FORMER:
+        return None
+    return f"is a key of an earlier version{f', replaced by {FORMER[key]}' if FORMER[key] else ''}; remove it"
 
 
 def _keys(kind: Any, location: Sequence[int | str]) -> list[str]:

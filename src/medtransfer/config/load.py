@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from medtransfer.config.known_keys import known_keys
+from medtransfer.config.known_keys import known_keys, of_earlier_versions
 from medtransfer.config.pretraining_seeds import seeded_origins
 from medtransfer.config.requirements import requirement
 from medtransfer.config.schema import Params, Section
@@ -331,17 +331,17 @@ _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invali
 
 def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: type[Section]) -> str:
     """Describe one of pydantic's errors of params that were validated by a schema."""
-    context = error.get("ctx", {})
+    context, key = error.get("ctx", {}), ".".join(map(str, _key(error, params)))
     keys = known_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
     messages = {
         "missing": "is missing", "union_tag_not_found": "has no `kind`",
-        "extra_forbidden": f"is not a known key{did_you_mean(str(error['loc'][-1]), keys)}",
+        "extra_forbidden": of_earlier_versions(key) or f"is not a known key{did_you_mean(str(error['loc'][-1]), keys)}",
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)
     got = "nothing" if error["input"] is None else _brief.repr(error["input"])
     shown = "" if error["type"] in _WITHOUT_VALUE else f" (got {got})"
-    return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{shown}"
+    return f"{key or 'params'}: {message}{shown}"
 
 
 def _key(error: Mapping[str, Any], params: Any) -> Key:
