@@ -74,6 +74,18 @@ def test_dvc_resolves_the_stages(project: Path, monkeypatch: pytest.MonkeyPatch)
     assert {"medtransfer prepare --target sample", "medtransfer report"} <= commands
 
 
+def test_dvc_does_not_see_checkpoints_that_were_moved_aside(project: Path) -> None:
+    """Else stages that depend on the folder of all checkpoints are out of date in a clone, which lacks these."""
+    from dvc.repo import Repo
+
+    for name in ("unet-simple", "unet-simple.be460c48614e", "unet-simple.be460c48614e.2"):
+        (project / "checkpoints" / name).mkdir(parents=True)
+    assert set((ROOT / ".dvcignore").read_text().splitlines()) >= set((project / ".dvcignore").read_text().splitlines()[1:])
+    with Repo(str(project)) as repo:
+        seen = {Path(folder).name for folder, _, _ in repo.dvcignore.walk(repo.fs, str(project / "checkpoints"))}
+    assert seen == {"checkpoints", "unet-simple"}
+
+
 def test_mlflow_has_the_projects_entry_points(project: Path) -> None:
     written, expected = yaml.safe_load((project / "MLproject").read_text()), own("MLproject")
     for entry in expected["entry_points"].values():

@@ -18,6 +18,14 @@ DVC_HEADING = f"""\
 # DVC orders the stages and versions their data. Lists of the study, targets and recipes come from params.yaml.
 # Numbers come from the version of medtransfer in {ENVIRONMENT}; change it there after an upgrade.
 """
+_DIGEST = "[0-9a-f]" * 12
+DVCIGNORE = f"""\
+# locks of running commands
+.*.lock
+# checkpoints of other settings, moved aside as <folder>.<digest>: no stage makes them, and other clones lack them
+*.{_DIGEST}/
+*.{_DIGEST}.*/
+"""
 
 
 def project_files(in_git: bool) -> dict[str, str]:
@@ -61,5 +69,5 @@ def _dvc_repository(in_git: bool) -> dict[str, str]:
     return {
         ".dvc/config": config,
         ".dvc/.gitignore": _read("dvc_gitignore"),
-        ".dvcignore": "# locks of running commands\n.*.lock\n",
+        ".dvcignore": DVCIGNORE,
     }
