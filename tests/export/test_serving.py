@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 from tests.export.models import RULE, write_model
 from tests.tiny_encoders import TINIEST
 
-from medtransfer.errors import InputError
 from medtransfer.export.serving import Served, _load_pyfunc
 from medtransfer.records import ImageRule
 
@@ -46,16 +46,17 @@ def test_raw_values_are_scaled_by_the_rule_of_the_model(served):
 def test_other_values_are_not_taken_for_bytes(value, served):
     images = picture()
     images[0, 3, 4] = value
-    with pytest.raises(InputError, match='expected whole numbers from 0 to 255.*"values": "raw"'):
+    with pytest.raises(MlflowException, match='expected whole numbers from 0 to 255.*"values": "raw"') as refusal:
         served(RULE).predict(images)
+    assert refusal.value.get_http_status_code() == 400
 
 
 @pytest.mark.parametrize("name", ["values", "output"])
 def test_unknown_parameters_are_refused(name, served):
-    with pytest.raises(InputError, match=f"expected the parameter {name} to be .* or .*, but got 'all'"):
+    with pytest.raises(MlflowException, match=f"expected the parameter {name} to be .* or .*, but got 'all'"):
         served(RULE).predict(picture(), {name: "all"})
 
 
 def test_an_unknown_rule_is_refused(served):
-    with pytest.raises(InputError, match="expected a rule how raw images become those of the target lesions"):
+    with pytest.raises(MlflowException, match="expected a rule how raw images become those of the target lesions"):
         served(None).predict(picture())

@@ -232,7 +232,7 @@ def test_a_frozen_encoder_is_exported_and_served_with_its_decoder(workplace, tin
         np.testing.assert_allclose(probabilities, expected, atol=1e-6)
         check_the_page(address, whole)
         wrong = requests.post(f"{address}/invocations", json={**asked, "params": {"values": "8-bit"}}, timeout=60)
-        assert wrong.status_code == 400 and "expected whole numbers from 0 to 255" in wrong.text
+        assert wrong.status_code == 400 and "expected whole numbers from 0 to 255" in wrong.json()["message"]
 
 
 def check_the_page(address: str, model: Model) -> None:

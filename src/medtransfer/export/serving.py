@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.pixels import rule_of
@@ -67,6 +68,21 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
     return pixels
 
 
+class Answering(Served):
+    """A served model whose refusals reach the client: of other exceptions MLflow's server answers a traceback."""
+
+    def predict(self, images: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        """Predict the images of a request, as `Served` does.
+
+        Raises:
+            MlflowException: what `Served` refuses, in its words.
+        """
+        try:
+            return super().predict(images, params)
+        except InputError as error:
+            raise tracking.refusal(str(error)) from error
+
+
 def _load_pyfunc(folder: str) -> Served:
     """Load the model; the name is MLflow's."""
-    return Served(load_model(Path(folder)))
+    return Answering(load_model(Path(folder)))

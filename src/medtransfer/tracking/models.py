@@ -58,6 +58,14 @@ def load_saved_model(folder: Path) -> "Callable[[np.ndarray, dict[str, str]], np
     return lambda images, params: model.predict(images, params=params)
 
 
+def refusal(message: str) -> Exception:
+    """Return the exception whose message MLflow's server answers, with the status 400; to others it answers a traceback."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    return MlflowException(message, INVALID_PARAMETER_VALUE)
+
+
 def register_model(name: str, run: str, tags: Mapping[str, str]) -> str:
     """Register the model of a run under a name, unless it is registered, and let the alias refer to it.
 
