@@ -37,7 +37,8 @@ def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dic
         for key, table in mark_copies(robustness.drop_duplicates([*GROUP, *SETTING, "epoch"])).groupby(GROUP)
     ]
     written = tracking.write_runs(STAGE, records, "replay: to the tracking store")
-    log.info("replay: %d runs written to the tracking store, the others already existed", written)
+    existed = f"; {len(records) - written} already existed" if written < len(records) else ""
+    log.info("replay: %d runs written to the tracking store%s", written, existed)
     return [record.cell for record in records]
 
 
