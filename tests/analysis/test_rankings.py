@@ -66,6 +66,22 @@ def test_values_by_other_settings_are_other_rankings(other: dict[str, str | int]
     assert found is not None and (found.pools, found.lost) == (2, 1)
 
 
+@pytest.mark.parametrize("candidates", ["abcd", "abc", "abcde"])
+def test_the_same_values_by_other_settings_are_no_second_ranking(candidates: str, workplace: Path) -> None:
+    """As where an earlier version, which did not know of settings, measured them, and a later one again; one has no value."""
+    values = dict(zip("abcde", (1.0, 2.0, 3.0, 4.0, 5.0), strict=True))
+    for settings in ("earlier", "s"):
+        add_ranking("moon", {"f": 1.0}, name="ridge", settings=settings)
+    add_ranking("moon", {name: values[name] for name in NAMES}, settings="earlier")
+    add_ranking("moon", {name: values[name] for name in candidates})
+    evidence = outcomes("moon", (0.8, 0.2, 0.6, 0.4))
+    found = pruned_so_far("logme", 3, 0.1, evidence, 0.95)
+    assert found is not None and (found.pools, found.lost) == (1, 1)
+    add_ranking("moon", {name: values[name] for name in NAMES}, images=10)  # the same by chance: of other images
+    found = pruned_so_far("logme", 3, 0.1, evidence, 0.95)
+    assert found is not None and (found.pools, found.lost) == (2, 2)
+
+
 def test_candidates_with_levels_of_other_strides_are_of_one_ranking(workplace: Path) -> None:
     """Encoders have other strides at the level -1."""
     add_ranking("moon", {"a": 1.0, "b": 2.0})

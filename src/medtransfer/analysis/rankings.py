@@ -1,7 +1,8 @@
 """Rankings of the tracking store whose candidates were fine-tuned on the same target, too: how often pruning loses the winner."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +58,29 @@ def pruned_so_far(
     for run in tracking.read_runs("rank", only=(*SHARED, "settings", "stride", "weights", indicator)):  # newest first
         settings = run.params.get("settings", run.params.get("stride"))  # earlier runs have the stride alone
         by_weights = rankings[(*(run.params.get(name) for name in SHARED), settings)]
-        by_weights.setdefault(run.params["weights"], run.metrics.get(indicator, float("nan")))
+        by_weights.setdefault(run.params["weights"], run.metrics.get(indicator, math.nan))
     cuts, targets = list[dict[str, Cut]](), list[str]()
-    for (target, data, mode, *_), scores in rankings.items():
+    for (target, data, mode, *_), scores in _distinct(rankings):
         cut = _judge(indicator, eta, least, scores, str(data), str(mode), evidence, recipe)
         if cut is not None:
             cuts.append({indicator: cut})
             targets.append(str(target))
     return over_pools(cuts, {"target": targets}, confidence)[0] if cuts else None
+
+
+def _distinct(
+    rankings: Mapping[tuple[str | None, ...], dict[str, float]],
+) -> Iterator[tuple[tuple[str | None, ...], dict[str, float]]]:
+    """Yield the rankings but those whose values are all in another one on the same images.
+
+    The same candidates measured again, by a later version or by settings that are of other indicators, are no second ranking.
+    """
+    kept = defaultdict[tuple[str | None, ...], list[dict[str, float]]](list)
+    for key, scores in sorted(rankings.items(), key=lambda item: -len(item[1])):
+        others = kept[key[: len(SHARED)]]
+        if not any(scores.items() <= other.items() for other in others):
+            others.append(scores)
+            yield key, scores
 
 
 def _judge(
