@@ -131,6 +131,24 @@ def test_what_exists_in_a_repository_of_ones_own_is_kept_and_named(tmp_path: Pat
     assert "no_scm" not in (tmp_path / ".dvc/config").read_text()
 
 
+def test_what_is_of_an_earlier_version_is_named(project: Path) -> None:
+    params, stages = project / "params.yaml", yaml.safe_load((project / "dvc.yaml").read_text())
+    params.write_text(params.read_text().replace("\n  times_rounding: ", "\n  tolerance: 0.001\n  times_rounding: "))
+    del stages["stages"]["guard"], stages["stages"]["race"]
+    (project / "dvc.yaml").write_text(yaml.safe_dump(stages))
+    lines = run(project).splitlines()
+    assert lines[1:4] == [
+        "kept as they are, since they exist: params.yaml, dvc.yaml",
+        "in params.yaml, export.tolerance is a key of an earlier version, replaced by export.times_rounding; remove it",
+        "dvc.yaml lacks stages.race, stages.guard: it is your own, or an earlier version's; for this version's, move it away and "
+        "run `medtransfer init` again",
+    ]
+    params.write_text("{")
+    (project / "dvc.yaml").write_text("- a\n")
+    text = run(project)
+    assert "params.yaml lacks" not in text and "dvc.yaml lacks stages." in text
+
+
 def test_a_folder_inside_a_dvc_repository_is_part_of_it(project: Path) -> None:
     run(project / "below")
     assert set(listing(project / "below")) == FILES - {".dvc/config", ".dvc/.gitignore"}

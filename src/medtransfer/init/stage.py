@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.config import parse_yaml
+from medtransfer.config.known_keys import of_earlier_versions
 from medtransfer.errors import InputError, StageError
 from medtransfer.init.templates import ENVIRONMENT, project_files
 from medtransfer.records import write_text
 from medtransfer.tracking import link_environment
 
-GITIGNORE, PARAMS = ".gitignore", "params.yaml"
+GITIGNORE, PARAMS, STAGES = ".gitignore", "params.yaml", "dvc.yaml"
 MOST_NAMED = 5  # parameters in a sentence
 
 
@@ -62,30 +63,49 @@ def _report(folder: Path, files: Mapping[str, str], written: Sequence[str], igno
     lines = [f"written in {folder.resolve()}: {', '.join(written)}"] if written else [f"nothing is missing in {folder.resolve()}"]
     lines += [f"kept as they are, since they exist: {', '.join(own)}"] if own else []
     lines += [f"added to {GITIGNORE}: {ignored} lines"] if ignored and GITIGNORE not in written else []
-    if PARAMS in own and (lacking := _lacking(folder / PARAMS, files[PARAMS])):
-        more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+    if PARAMS in own:
+        keys = _keys(folder / PARAMS)
+        lines += [f"in {PARAMS}, {key} {meaning}" for key in keys or () if (meaning := of_earlier_versions(key))]
+        if lacking := _lacking(keys, files[PARAMS]):
+            lines.append(
+                f"{PARAMS} lacks {_name_some(lacking)}: medtransfer takes the defaults, but `dvc repro` needs every key that "
+                "dvc.yaml names; copy them from the params.yaml of an empty folder after `medtransfer init`"
+            )
+    stages = _lacking(_keys(folder / STAGES), files[STAGES]) if STAGES in own else []
+    if stages:
         lines.append(
-            f"{PARAMS} lacks {', '.join(lacking[:MOST_NAMED])}{more}: medtransfer takes the defaults, but `dvc repro` needs every "
-            "key; copy them from the params.yaml of an empty folder after `medtransfer init`"
+            f"{STAGES} lacks {_name_some(stages)}: it is your own, or an earlier version's; for this version's, move it away and "
+            "run `medtransfer init` again"
         )
     return lines
+
+
+def _name_some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - MOST_NAMED} more" if len(keys) > MOST_NAMED else ""
+    return ", ".join(keys[:MOST_NAMED]) + more
 
 
 def _differs(path: Path, text: str) -> bool:
     return not path.is_file() or path.read_bytes() != text.encode()
 
 
-def _lacking(path: Path, wanted: str) -> list[str]:
-    """Return the dotted keys of sections that a params.yaml lacks; one that cannot be read is refused by the next command."""
+def _keys(path: Path) -> list[str] | None:
+    """Return the dotted keys of the sections of a file; None if it cannot be read, which the next command that does so says."""
     try:
-        own: Any = parse_yaml(path.read_text(encoding="utf-8"))
+        return _dotted(parse_yaml(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        return []
-    return [
-        f"{section}.{key}"
-        for section, values in parse_yaml(wanted).items() for key in values
-        if not (isinstance(own, dict) and isinstance(own.get(section), dict) and key in own[section])
-    ]  # fmt: skip
+        return None
+
+
+def _dotted(sections: Any) -> list[str]:
+    """Return the keys of each section as `section.key`."""
+    own = sections.items() if isinstance(sections, dict) else ()
+    return [f"{section}.{key}" for section, values in own if isinstance(values, dict) for key in values]
+
+
+def _lacking(keys: Sequence[str] | None, wanted: str) -> list[str]:
+    """Return the keys of another file that are not among those of one; none if this could not be read."""
+    return [] if keys is None else [key for key in _dotted(parse_yaml(wanted)) if key not in keys]
 
 
 def _environment(folder: Path, files: Mapping[str, str]) -> str:
