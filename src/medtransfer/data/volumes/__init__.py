@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medtransfer.data.volumes.dicom import read_series, read_series_geometry, series_files
+from medtransfer.data.volumes.dicom import read_folder, read_folder_geometry, series_files
 from medtransfer.data.volumes.geometry import (
     Geometry,
     acquisition_axis,
@@ -37,7 +37,7 @@ class Volume:
 def load_volume(path: Path) -> Volume:
     """Read a NIfTI volume, a picture, the pages of a TIFF, or the folder of a DICOM series; raise InputError if that fails."""
     if path.is_dir():
-        return Volume(*read_series(series_files(path)))
+        return Volume(*read_folder(path))
     geometry = read_geometry(path)
     return Volume(read_nifti(path) if _is_nifti(path) else read_pictures(path), geometry)
 
@@ -63,7 +63,7 @@ def round_labels(values: np.ndarray) -> np.ndarray:
 def read_geometry(path: Path) -> Geometry:
     """Read the header of a volume; raise InputError if it cannot be read or is of no known format."""
     if path.is_dir():
-        return read_series_geometry(series_files(path))
+        return read_folder_geometry(path)
     if _is_nifti(path):
         return read_nifti_geometry(path)
     if path.name.lower().endswith(SUFFIXES):

@@ -1,14 +1,14 @@
 """Read DICOM series: one volume from the single-frame files of a series, ordered by their place in the patient."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from medtransfer.data.volumes.dicom_pixels import fill_padding, read_pixels
-from medtransfer.data.volumes.dicom_tags import describe_series, is_dicom, read_header, read_number, read_numbers
+from medtransfer.data.volumes.dicom_tags import describe_header, is_dicom, read_header, read_number, read_numbers
 from medtransfer.data.volumes.geometry import SHIFT, Geometry
 from medtransfer.errors import InputError
 
@@ -35,25 +35,30 @@ def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
     Other files, segmentations, and objects without pixels, such as reports and structure sets, are left out. A damaged file may be
     of any series: it is in each, so that the reading of them names it, and no series is read without it.
     """
-    series: dict[str, list[Path]] = defaultdict(list)
-    damaged = []
+    return {uid: list(files) for uid, files in _headers_of_series(paths).items()}
+
+
+def _headers_of_series(paths: Iterable[Path]) -> dict[str, dict[Path, Any]]:
+    """Return what `find_series` does, with the header of each file; None of a damaged one."""
+    series: dict[str, dict[Path, Any]] = defaultdict(dict)
+    damaged = dict[Path, Any]()
     for path in filter(is_dicom, paths):
         try:
             header = read_header(path)
             if _is_no_image(header):
                 continue
             _require_size(header, path)
-            series[str(header.get("SeriesInstanceUID", ""))].append(path)
+            series[str(header.get("SeriesInstanceUID", ""))][path] = header
         except InputError:
-            damaged.append(path)
+            damaged[path] = None
     if damaged and not series:
         return {"": damaged}
 
     def order(uid: str) -> tuple[float, str]:
-        number = describe_series(series[uid][0]).get("SeriesNumber", "")
+        number = describe_header(next(iter(series[uid].values()))).get("SeriesNumber", "")
         return (int(number) if number else np.inf), uid
 
-    return {uid: [*series[uid], *damaged] for uid in sorted(series, key=order)}
+    return {uid: series[uid] | damaged for uid in sorted(series, key=order)}
 
 
 def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
@@ -68,15 +73,25 @@ def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
     Raises:
         InputError: a file is broken, has several frames or colours, or the slices are not those of one evenly spaced volume.
     """
-    ordered, geometry = _arrange(paths)
+    return _read(dict.fromkeys(paths))
+
+
+def read_folder(folder: Path) -> tuple[np.ndarray, Geometry]:
+    """Read the only series of a folder, as `read_series` does; raise InputError, too, if there are several, or none."""
+    return _read(_only_series(folder))
+
+
+def read_folder_geometry(folder: Path) -> Geometry:
+    """Read the headers of the only series of a folder; errors as in `read_folder`."""
+    return _arrange(_only_series(folder))[1]
+
+
+def _read(files: Mapping[Path, Any]) -> tuple[np.ndarray, Geometry]:
+    """Read the files of one series; those whose header is None are read twice."""
+    ordered, geometry = _arrange(files)
     slices = [read_pixels(path) for path in ordered]
     values, padding = (np.stack([part.T for part in parts], axis=-1) for parts in zip(*slices, strict=True))
     return fill_padding(values, padding)[..., None], geometry  # (columns, rows, slices, 1)
-
-
-def read_series_geometry(paths: Sequence[Path]) -> Geometry:
-    """Read the headers of one series; arguments and errors as in `read_series`."""
-    return _arrange(paths)[1]
 
 
 def read_slice(path: Path) -> np.ndarray:
@@ -87,9 +102,14 @@ def read_slice(path: Path) -> np.ndarray:
 
 def series_files(folder: Path) -> list[Path]:
     """Return the files of the only series in a folder, sorted by name; raise InputError if there are several, or none."""
-    series = find_series(sorted(path for path in folder.iterdir() if path.is_file()))
+    return list(_only_series(folder))
+
+
+def _only_series(folder: Path) -> dict[Path, Any]:
+    """Return the files of the only series in a folder with their headers, see `_headers_of_series`."""
+    series = _headers_of_series(sorted(path for path in folder.iterdir() if path.is_file()))
     if len(series) != 1:
-        examples = ", ".join(files[0].name for files in series.values())
+        examples = ", ".join(next(iter(files)).name for files in series.values())
         raise InputError(
             f"expected one DICOM series in {folder}, but there are {len(series)}{f' (of {examples})' * bool(series)}; give each a "
             "folder of its own"
@@ -97,9 +117,13 @@ def series_files(folder: Path) -> list[Path]:
     return next(iter(series.values()))
 
 
-def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
-    """Return the files of a series in the order of their slices, and their geometry."""
-    headers = [read_header(path) for path in paths]
+def _arrange(files: Mapping[Path, Any]) -> tuple[list[Path], Geometry]:
+    """Return the files of a series in the order of their slices, and their geometry.
+
+    Args:
+        files: each with its header, or None for one to read.
+    """
+    paths, headers = list(files), [read_header(path) if header is None else header for path, header in files.items()]
     for header, path in zip(headers, paths, strict=True):
         _check_single(header, path)
     _check_alike(headers, paths)

@@ -62,9 +62,13 @@ def read_number(header: Any, name: str, path: Path, default: float) -> float:
 def describe_series(path: Path) -> dict[str, str]:
     """Return what a file says of its series, by the names of the tags; without what is damaged."""
     try:
-        header = read_header(path) if is_dicom(path) else {}
+        return describe_header(read_header(path)) if is_dicom(path) else {}
     except InputError:
         return {}
+
+
+def describe_header(header: Any) -> dict[str, str]:
+    """Return what a header says of the series, by the names of the tags; without what is damaged."""
     told: dict[str, str] = {}
     for name in OF_SERIES:
         try:
