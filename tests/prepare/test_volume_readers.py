@@ -571,9 +571,7 @@ def test_each_header_of_a_series_is_read_a_few_times(tmp_path: Path, monkeypatch
     monkeypatch.setattr(dicom, "read_header", read_counted)
     described = scan("dicom", root)
     assert len([path for path in read if path.parent.parent == root / "images"]) == 12
-    assert (
-        sorted(read.values()) == [2] * 8 + [4] * 4
-    )  # for the geometry, and to list the files; first ones twice more, to find series
+    assert sorted(read.values()) == [2] * 8 + [4] * 4  # for geometry, and a list of files; the first twice more, to find series
     read.clear()
     load(described)
     assert max(read.values()) == 1
