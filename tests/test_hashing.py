@@ -1,6 +1,7 @@
 """Canonical JSON, digests, and hashes of files."""
 
 import hashlib
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,25 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_files_are_hashed_in_their_order_whatever_their_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_a_row", [1, 3, 16])
+def test_files_are_hashed_in_their_order_whatever_their_size(tmp_path: Path, in_a_row: int) -> None:
     contents = [bytes([number]) * size for number, size in enumerate((0, 3 * hashing.CHUNK + 5, 7, hashing.CHUNK))]
     paths = [tmp_path / str(number) for number in range(4)]
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    assert list(files_sha256(paths)) == [hashlib.sha256(content).hexdigest() for content in contents]
+    assert list(files_sha256(paths, in_a_row=in_a_row)) == [hashlib.sha256(content).hexdigest() for content in contents]
+
+
+def test_small_files_are_hashed_without_a_buffer_for_large_ones(tmp_path: Path) -> None:
+    paths = [tmp_path / str(number) for number in range(50)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    tracemalloc.start()
+    try:
+        assert list(files_sha256(paths)) == [hashlib.sha256(path.name.encode()).hexdigest() for path in paths]
+        assert tracemalloc.get_traced_memory()[1] < hashing.CHUNK
+    finally:
+        tracemalloc.stop()
 
 
 def test_files_that_are_read_when_hashing_is_interrupted_are_not_read_to_their_end(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 THREADS = 8  # reading waits for the disk or the network
 AT_ONCE = 1024  # files that are asked for before the first of them is needed
 CHUNK = 2**20  # bytes that are read before it is looked whether to stop
+LEAST = 2**12  # of files that do not say how long they are
 
 
 def canonical_json(value: Any) -> str:
@@ -31,20 +33,33 @@ def digest(value: Any, length: int = 12) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
-def files_sha256(paths: Sequence[Path], check: Callable[[Path], Path] = lambda path: path) -> Iterator[str]:
-    """Yield the SHA-256 of files, several of which are read at once, after a check that may raise an error of its own."""
+def files_sha256(paths: Sequence[Path], check: Callable[[Path], Path] = lambda path: path, in_a_row: int = 1) -> Iterator[str]:
+    """Yield the SHA-256 of files, several of which are read at once, after a check that may raise an error of its own.
+
+    Args:
+        paths: the files.
+        check: is given each path before it is read, and returns the one to read.
+        in_a_row: number of files that a thread reads in a row; to hand it another one takes longer than to read a small one.
+    """
     stopped = Event()
+
+    def read(begin: int) -> list[str]:
+        return [_read_sha256(check(path), stopped) for path in paths[begin : begin + in_a_row]]
+
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for begin in range(0, len(paths), AT_ONCE):
-                yield from pool.map(lambda path: _read_sha256(check(path), stopped), paths[begin : begin + AT_ONCE])
+                for hashed in pool.map(read, range(begin, min(begin + AT_ONCE, len(paths)), in_a_row)):
+                    yield from hashed
         finally:  # after an interruption large files are not read to their end
             stopped.set()
 
 
 def _read_sha256(path: Path, stopped: Event) -> str:
-    hashed, chunk = hashlib.sha256(), bytearray(CHUNK)
+    hashed = hashlib.sha256()
     with path.open("rb", buffering=0) as handle:
+        size = os.fstat(handle.fileno()).st_size
+        chunk = bytearray(min(max(size + 1, LEAST), CHUNK))  # to fill a megabyte with zeros takes longer than to read a small file
         while not stopped.is_set() and (size := handle.readinto(chunk)):
             hashed.update(memoryview(chunk)[:size])
     return hashed.hexdigest()

@@ -1,5 +1,6 @@
 """Pretraining images: layout, formats, crops and seeds."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -19,7 +20,7 @@ from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.errors import InputError
-from medtransfer.records import file_states
+from medtransfer.records import file_digests, file_states
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
 STRONG = {"ops": 2, "magnitude": 9, "scale": 30}
@@ -223,6 +224,18 @@ def test_only_new_and_changed_pictures_are_read(root: Path, monkeypatch: pytest.
         cache.write_bytes(damage)
         assert source_fingerprint(root, "classes") == second
     assert len(read) == 9 + 3 * 8
+
+
+def test_progress_counts_pictures_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, str]] = []
+    monkeypatch.setattr(file_digests, "track", lambda items, label, total, unit: (shown.append((total, unit)), items)[1])
+    for number in range(2001):
+        (tmp_path / f"{number:04d}.png").write_bytes(b"%d" % number)
+    names = np.array([b"%04d.png" % number for number in range(2001)])
+    states = np.array([file_states.file_state(tmp_path / name.decode()) for name in names])
+    digests = list(file_digests.file_digests(tmp_path, names, states, "pictures"))
+    assert digests == [hashlib.sha256(b"%d" % number).hexdigest() for number in range(2001)]
+    assert shown == [(3, "thousand pictures")]
 
 
 def test_a_picture_that_changed_a_moment_ago_is_read_again(root: Path) -> None:

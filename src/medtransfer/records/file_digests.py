@@ -16,7 +16,8 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records.file_states import is_settled
 
-CHUNK = 1024  # files per transaction; an interrupted scan resumes after the last one
+CHUNK = 1000  # files per transaction; an interrupted scan resumes after the last one
+IN_A_ROW = 16  # pictures that a thread reads, which are small
 
 
 def file_digests(root: Path, names: NDArray[np.bytes_], states: NDArray[np.int64], label: str) -> Generator[str, None, None]:
@@ -49,7 +50,7 @@ def _read(root: Path, files: Sequence[tuple[bytes, list[int]]], connection: sqli
     if not files:
         return {}
     moment = time.time()
-    hashed = files_sha256([root / os.fsdecode(name) for name, _ in files])
+    hashed = files_sha256([root / os.fsdecode(name) for name, _ in files], in_a_row=IN_A_ROW)
     digests = dict(zip((name for name, _ in files), hashed, strict=True))
     rows = [(name, *state, digests[name]) for name, state in files if is_settled(state, moment)]
     with connection:  # one transaction
