@@ -1,8 +1,10 @@
 """Numbers of things in messages."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from medtransfer.wording import are, counted, did_you_mean, duration
+from medtransfer.wording import are, counted, did_you_mean, duration, epoch_list
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,19 @@ from medtransfer.wording import are, counted, did_you_mean, duration
 )
 def test_one_thing_is_singular(number: int, things: str, sentence: str) -> None:
     assert (counted(number, "cell"), are(number, "cell")) == (things, sentence)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "text"),
+    [
+        ((7,), "7"),
+        ((0, 1, 2, 5, 10), "0, 1, 2, 5, 10"),
+        (range(501), "0 to 500 (501 epochs)"),
+        (range(0, 2001, 2), "0 to 2000 (1,001 epochs)"),
+    ],
+)
+def test_many_epochs_are_not_named_one_by_one(epochs: Sequence[int], text: str) -> None:
+    assert epoch_list(epochs) == text
 
 
 @pytest.mark.parametrize(

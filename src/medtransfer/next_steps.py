@@ -10,8 +10,10 @@ import yaml
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, ScoreIndex, checkpoint_path, series_folder
+from medtransfer.wording import FEW_EPOCHS
 
 FEW_MODELS = 3  # whose commands of `predict` are printed one by one
+PARTS = 5  # that many checkpoints are divided into by those whose fine-tuning is proposed
 
 
 def elsewhere(section: str, out: str, usual: str) -> str:
@@ -51,9 +53,18 @@ def after_score(params: Params, folder: Path) -> str:
     target = Path(params.prepare.out) / section.target
     if not any((target / file).is_file() for file in (MASKS_FILE, LABELS_FILE)):
         return f"look at {folder / 'scores.png'}"
-    epochs = ",".join(map(str, ScoreIndex.read(folder / "scores.json").epochs))
+    scored = ScoreIndex.read(folder / "scores.json").epochs
+    proposed = _some(scored)
+    epochs = ",".join(map(str, proposed))
     command = f"medtransfer finetune --target {shlex.quote(section.target)} {series} --epoch {epochs}{repeated_options()}"
-    return f"look at {folder / 'scores.png'}\nnext: `{command}`, then `medtransfer report{repeated_options()}`"
+    among = f", {len(proposed)} of the {len(scored):,} checkpoints or others," if len(proposed) < len(scored) else ","
+    return f"look at {folder / 'scores.png'}\nnext: `{command}`{among} then `medtransfer report{repeated_options()}`"
+
+
+def _some(epochs: Sequence[int]) -> Sequence[int]:
+    """Return a few epochs, or the first, the last and some at even distances of many."""
+    last = len(epochs) - 1
+    return epochs if last < FEW_EPOCHS else [epochs[round(last * part / PARTS)] for part in range(PARTS + 1)]
 
 
 def after_finetune(params: Params, cells: Sequence[CellName]) -> str:

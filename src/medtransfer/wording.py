@@ -1,7 +1,9 @@
 """Words that depend on a number, or on what a name is like."""
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+FEW_EPOCHS = 12  # that a message names one by one
 
 
 def counted(number: int, what: str) -> str:
@@ -26,6 +28,13 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * unit:
             return f"{seconds / unit:.{1 if unit > 60 and seconds < 10 * unit else 0}f} {name}"
     return f"{seconds:.0f} s"
+
+
+def epoch_list(epochs: Sequence[int]) -> str:
+    """Name epochs in a message: `0, 1, 2, 5, 10`; of more than FEW_EPOCHS the first, the last and their number."""
+    if len(epochs) <= FEW_EPOCHS:
+        return ", ".join(map(str, epochs))
+    return f"{epochs[0]} to {epochs[-1]} ({len(epochs):,} epochs)"
 
 
 def did_you_mean(name: str, known: Iterable[object], most: int = 3) -> str:

@@ -220,6 +220,15 @@ def test_an_interrupted_exchange_loses_nothing(tmp_path, monkeypatch, done, aske
         assert held(folder) == written[settings] and (folder / "notes.txt").read_text() == "mine"
 
 
+def test_many_checkpoints_are_not_proposed_one_by_one(copy, tiny_params):
+    again(tiny_params)
+    index = FOLDER / "scores.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "epochs": list(range(501))}))
+    assert after_score(tiny_params(CHOSEN), FOLDER).endswith(
+        "--epoch 0,100,200,300,400,500`, 6 of the 501 checkpoints or others, then `medtransfer report`"
+    )
+
+
 def test_a_refused_scoring_leaves_the_scores_where_they_are(copy, tiny_params):
     before = result_files()
     with pytest.raises(InputError, match="validation"):

@@ -23,6 +23,7 @@ from medtransfer.pretrain.sync import finish
 from medtransfer.progress import track
 from medtransfer.records import Pretraining, Provenance
 from medtransfer.training.checkpoints import save_checkpoint
+from medtransfer.wording import epoch_list
 
 KEPT = 4  # encoders in memory; further files of a series are read a second time
 
@@ -127,4 +128,7 @@ def _store(
     with tracking.open_run("pretrain", checkpoints.path.name, cell, params, {}, on_disk=True) as run:
         run.log_curves(metrics)
         finish(run, checkpoints.path, done)
-    log.info("pretrain %s: the checkpoints of epochs %s are in %s", checkpoints.path.name, ", ".join(epochs), checkpoints.path)
+    log.info(
+        "pretrain %s: the checkpoints of epochs %s are in %s",
+        checkpoints.path.name, epoch_list(checkpoints.epochs), checkpoints.path,
+    )  # fmt: skip

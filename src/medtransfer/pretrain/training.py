@@ -29,6 +29,7 @@ from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import launch, lay_out, open_fabric
 from medtransfer.training.fabric import Fabric
+from medtransfer.wording import epoch_list
 
 log = logging.getLogger("medtransfer")
 
@@ -201,6 +202,6 @@ def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
     folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
     reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
     reason += f"; {planned - last} of {planned} epochs were not trained" if last < planned else ""
-    log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, ", ".join(map(str, saved)), folder)
+    log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, epoch_list(saved), folder)
     kept = plan.stopper.kept if plan.stopper else None
     return {"saved": " ".join(map(str, saved)), "stopped": reason} | ({} if kept is None else {"kept": str(kept)})
