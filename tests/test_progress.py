@@ -31,6 +31,7 @@ def log_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A stopped clock; a test moves its only entry."""
     now = [100.0]
+    monkeypatch.setattr(progress, "STARTED", 0.0)
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
@@ -126,6 +127,21 @@ def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFi
     assert caplog.messages == []
     list(track(slow(clock, 2, 60.0), "slow work", 2, "candidates"))
     assert caplog.messages == ["slow work: 1/2 candidates, 60 s each, 60 s left"]
+
+
+def test_the_first_line_comes_5_s_after_the_command_began(
+    clock: list[float], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """As long as the first things that a command does take less, they say nothing; the next one does not wait as long again."""
+    monkeypatch.setattr(progress, "STARTED", clock[0])
+    caplog.set_level(logging.INFO, logger="medtransfer")
+    list(track(slow(clock, 4, 1.0), "lists", 4))
+    assert caplog.messages == []
+    list(track(slow(clock, 4, 0.5), "states", 4))  # from 4 s on
+    assert caplog.messages == ["states: 2/4 it, 2.0/s, 1 s left"]
+    caplog.clear()
+    list(track(slow(clock, 8, 1.0), "digests", 8))  # from 6 s on
+    assert caplog.messages == ["digests: 5/8 it, 1.0/s, 3 s left"]
 
 
 def test_a_log_line_takes_the_place_of_a_status(terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES, FIRST_LINE = 15.0, 5.0  # the first comes earlier, after so many seconds
+SOON = 1.0  # seconds from which on the pace of what began after the command did is known well enough for its first line
+STARTED = time.monotonic()  # about when the command did, since this is loaded first
 LONG = 2.0  # seconds from which on something has a bar within another one
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
@@ -83,10 +85,13 @@ class Lines:
             unit: name of one item.
             before: number of items that were done before.
             seconds: least time between two lines.
-            first: least time before the first.
+            first: least time before the first; FIRST_LINE is less for what begins within as many seconds of the command's start.
         """
         self._label, self._unit, self.before, self._seconds = label, unit, before, seconds
         self._begin = time.monotonic()
+        ago = self._begin - STARTED
+        if ago < FIRST_LINE and first == FIRST_LINE:
+            first = max(FIRST_LINE - ago, SOON)
         self._last = self._begin - (seconds - first)
 
     def show(self, done: int, total: int) -> None:
