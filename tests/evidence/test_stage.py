@@ -91,6 +91,8 @@ def test_a_store_without_fine_tunings_says_so(workplace: Path) -> None:
     params = {name: value for name, value in PARAMS.items() if name != "weights"}
     tracking.write_runs("finetune", [tracking.RunRecord("old", "old", params, {"dice": 0.5})], "runs")
     assert own_rows(PREPARED) == ([], 1)
+    with pytest.raises(InputError, match=r"but all of the 1 in the tracking store are of an older one; fine-tune again"):
+        export_rows(OUT, PREPARED, names=False)
     add(0.5)
     assert export_rows(OUT, PREPARED, names=False).endswith(" 1 fine-tunings of an older format are left out.")
 

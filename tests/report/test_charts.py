@@ -188,6 +188,20 @@ def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, .
     assert str(epochs[-1]) in texts(svg)
 
 
+@pytest.mark.parametrize(("count", "apart"), [(12, True), (60, True), (90, True), (501, False)])
+def test_dots_of_many_checkpoints_are_small(make: Make, count: int, apart: bool):
+    """They do not overlap where that is possible; labels are round numbers where each but a few has none."""
+    judged = make(1, 1, tuple(range(count))).judged[0]
+    drawn = blank(by_epoch.WIDTH, by_epoch.HEIGHT)
+    drawn_dots = dots(by_epoch.draw_panel(drawn, judged)[0])
+    places = drawn_dots.get_offset_transform().transform(drawn_dots.get_offsets())
+    ((size),) = drawn_dots.get_sizes()
+    diameter = (sqrt(size) + drawn_dots.get_linewidths()[0]) * drawn.dpi / 72
+    assert (diameter < np.diff(places[:, 0]).min()) == apart and sqrt(size) >= 2
+    if count == 501:
+        assert set(map(str, range(0, 501, 50))) <= set(texts(by_epoch.dice_by_epoch(judged)))
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_checkpoints_are_drawn(small: Analysis, count: int):
     judged = replace(small.judged[0], candidates=small.judged[0].candidates[:count], verdicts=())

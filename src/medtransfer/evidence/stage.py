@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medtransfer.analysis.evidence_rows import own_rows
 from medtransfer.analysis.no_results import no_fine_tunings
+from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
 from medtransfer.wording import counted
@@ -22,9 +23,14 @@ def export_rows(out: Path, prepared: Path, names: bool) -> str:
         The text for the terminal, with every name that the file holds.
 
     Raises:
-        InputError: the store holds no finished fine-tuning.
+        InputError: the store holds no finished fine-tuning, or only those of an older format.
     """
     rows, older = own_rows(prepared)
+    if older and not rows:
+        raise InputError(
+            f"expected fine-tunings of this version's format to export, but all of the {older:,} in the tracking store are of an "
+            "older one; fine-tune again with `medtransfer finetune`"
+        )
     if not rows:
         raise no_fine_tunings()
     write_evidence(out, rows if names else [row.anonymous for row in rows])

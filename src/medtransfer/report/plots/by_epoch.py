@@ -26,6 +26,8 @@ from medtransfer.selectors.selectors import CONTRASTED, ORACLE, Selector
 WIDTH, HEIGHT = 320, 232  # px
 LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel
 ROBUSTNESS_TOP, OUTCOME_FLOOR = 0.33, 0.415
+DOT, LEAST_DOT = 7.0, 2.0  # diameter, pt
+ROUND = [digit * 10**power for power in range(1, 7) for digit in (1, 2, 5)]  # distances of labels, epochs
 MARKED = (*CONTRASTED, ORACLE)
 
 
@@ -110,10 +112,10 @@ def _draw_outcome(figure: Figure | SubFigure, floor: float, pool: Pool, candidat
         area.add(Polygon(outline, color=BLUE, alpha=0.16, linewidth=0))
     area.add(Line2D(positions, means, color=BLUE, linewidth=1.4))
     faces = [BLUE if candidate.within_noise else "white" for candidate in candidates]
-    dot = MarkerStyle("o")
+    dot, size = MarkerStyle("o"), _dot_size(len(candidates))
     dots = PathCollection(
-        [dot.get_path().transformed(dot.get_transform())], [49], facecolors=faces, edgecolors=BLUE, linewidths=1.4, zorder=3,
-        offsets=list(zip(positions, means, strict=True)), offset_transform=area.data,
+        [dot.get_path().transformed(dot.get_transform())], [size**2], facecolors=faces, edgecolors=BLUE, linewidths=size / 5,
+        zorder=3, offsets=list(zip(positions, means, strict=True)), offset_transform=area.data,
         urls=[_described(pool, candidate) for candidate in candidates],
     )  # fmt: skip
     area.add(dots, IdentityTransform())
@@ -125,10 +127,11 @@ def _draw_robustness(figure: Figure | SubFigure, candidates: Sequence[Candidate]
     intervals = {i: c.robustness_interval for i, c in enumerate(candidates) if c.robustness_interval is not None}
     visible = [value for value in (*values, *chain(*intervals.values())) if not isnan(value)]
     area = Area(figure, Bbox([[LEFT, FLOOR], [RIGHT, ROBUSTNESS_TOP]]), range(len(candidates)), visible, 3)
-    line = Line2D(range(len(values)), values, color=GREY, linewidth=1.2, marker="o", markersize=4)  # NaN interrupts the line
+    size = _dot_size(len(candidates)) / DOT
+    line = Line2D(range(len(values)), values, color=GREY, linewidth=1.2, marker="o", markersize=4 * size)  # NaN interrupts the line
     area.add(line)
     bars = [[(position, low), (position, high)] for position, (low, high) in intervals.items()]
-    area.add(LineCollection(bars, colors=GREY, linewidths=1.2))
+    area.add(LineCollection(bars, colors=GREY, linewidths=1.2 * size))
     return area
 
 
@@ -149,9 +152,19 @@ def _mark_choices(area: Area, judged: Judged, floor: float) -> None:
 
 def _label_epochs(area: Area, labels: Sequence[str]) -> None:
     """Label as many epochs as fit, from the last one backwards."""
-    room = (RIGHT - LEFT) * WIDTH * 0.9 / max(1, len(labels) - 1)  # px per epoch
-    step = ceil((6 * max(map(len, labels)) + 4) / room)
+    step = ceil((6 * max(map(len, labels)) + 4) / _room(len(labels)))
+    step = step if step <= 5 else min(round_step for round_step in ROUND if round_step >= step)
     area.label_positions({position: labels[position] for position in range(len(labels))[::-step]})
+
+
+def _room(number: int) -> float:
+    """Return the px from one of so many epochs to the next."""
+    return (RIGHT - LEFT) * WIDTH * 0.9 / max(1, number - 1)
+
+
+def _dot_size(number: int) -> float:
+    """Return the diameter of the dots, pt, so that those of up to ninety do not overlap."""
+    return min(DOT, max(LEAST_DOT, 0.8 * _room(number)))
 
 
 def _described(pool: Pool, candidate: Candidate) -> str:
