@@ -19,7 +19,7 @@ from medtransfer.errors import InputError, StageError
 from medtransfer.grid import stage as grid
 from medtransfer.grid.forecast import forecast
 from medtransfer.guard import stage as guard
-from medtransfer.records import CheckpointInfo
+from medtransfer.records import CellName, CheckpointInfo
 
 pytestmark = pytest.mark.long
 
@@ -378,6 +378,18 @@ def test_records_of_another_architecture_or_broken_ones_say_nothing_about_sizes(
     for path in Path("checkpoints/unet-simple").glob("epoch-*.json"):
         path.write_text("{", encoding="utf-8")
     study.checks.check_sizes(tiny_params({**SMALL, "pretrain.encoders.unet.depth": 3}), [pair])
+
+
+def test_the_record_of_an_encoder_that_the_params_do_not_name_says_its_sizes(workplace: Path, tiny_params):
+    """A race takes checkpoints by their folder: those of encoders of another file of params, too."""
+    study.prepare(tiny_params())
+    study.pretrain(tiny_params(SHORT))
+    Path("checkpoints/unet-simple").rename("checkpoints/other-simple")
+    cell = CellName("sample", "other", "simple", 1, "full", 7)
+    study.check_recorded_sizes(tiny_params(), [cell])
+    study.prepare(tiny_params(SMALL))
+    with pytest.raises(InputError, match=SIZE.replace("unet", "other")):
+        study.check_recorded_sizes(tiny_params(SMALL), [cell])
 
 
 def test_an_encoder_that_its_import_completes_is_not_built(workplace: Path, tiny_params):

@@ -185,14 +185,18 @@ def _without_memory(build: str, arguments: Mapping[str, Any]) -> "Encoder | None
 
 
 def _recorded(params: Params, encoder: str, origin: str) -> CheckpointInfo | None:
-    """Return the record of a checkpoint of this encoder as the params describe it; None where there is none that can be read."""
+    """Return the record of a checkpoint of this encoder as the params describe it; None where there is none that can be read.
+
+    The record of an encoder that the params do not name holds as it is: a race takes any checkpoint by its folder.
+    """
     if (record := _first_record(params, encoder, origin)) is None:
         return None
     try:
         info = CheckpointInfo.read(record)
     except InputError:  # said where the checkpoint is used, unless it is made again before
         return None
-    spec = params.pretrain.encoders[encoder]
+    if (spec := params.pretrain.encoders.get(encoder)) is None:
+        return info
     described = {name: value for name, value in spec.arguments.items() if name != "pretrained"}  # never recorded
     return (
         info if info.build == spec.build and all(info.arguments.get(name) == value for name, value in described.items()) else None
