@@ -582,6 +582,7 @@ def test_axes_that_no_volume_of_the_target_had_are_noticed_where_they_differed(
         ([0, 2], 4, 3, "expected 4 channels in .*, but got 3", False),
         ([0, 1], 4, 2, "", False),  # the others were left out of the file before
         ([0, 2], 4, 2, "expected at least 3 channels in .*, but got 2", False),
+        ([0, 2], 4, 1, "expected at least 3 channels in .*, but got 1; where every channel is a file, name them", False),
         ([0], None, 5, "", True),  # of a model of an earlier version
         ([0], None, 1, "", False),
     ],

@@ -180,6 +180,11 @@ def open_volume(image: Image, rule: ImageRule) -> Volume:
         require_channels(count, rule, f"the files of {image.name}")
         return load_channels(image.parts, rule.channels or range(count))
     volume = open_whole(image)
+    if volume.values.shape[-1] == 1 and (least := max(rule.channels or [0]) + 1) > 1:
+        raise InputError(
+            f"expected at least {least} channels in {image.path}, as the model's target has, but got 1; where every channel is a "
+            "file, name them with predict.channels"
+        )
     return Volume(take_channels(volume.values, rule, str(image.path)), volume.geometry)
 
 
