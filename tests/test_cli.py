@@ -180,6 +180,11 @@ def test_a_folder_of_its_own_is_said_to_be_unknown_to_others(command: str, call:
     assert "other commands look in" not in call(command)[1]
 
 
+def test_one_of_the_processes_says_where_other_commands_look(call: Call, asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medtransfer.cli.is_main_process", lambda: False)
+    assert "other commands look in" not in call("pretrain", "--out", "my own")[1]
+
+
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
 def test_a_command_asks_for_its_stage_with_the_files_values(command: str, call: Call, asked: list[Any], place: Path) -> None:
     assert call(command)[0] == 0

@@ -53,6 +53,7 @@ from medtransfer.config import (
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk, name_unwritable
 from medtransfer.indicators.array_keys import FILES, KEYS, option
+from medtransfer.launchers import is_main_process
 from medtransfer.next_steps import after_finetune, after_prepare, elsewhere
 from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
@@ -142,7 +143,8 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
     check_weights_files(params.pretrain)
     check_chain(params.pretrain, named=options["from"] is not None)
     study.pretrain(params, force)
-    if note := elsewhere("pretrain", params.pretrain.out, default_values(files)["pretrain"]["out"]):
+    note = elsewhere("pretrain", params.pretrain.out, default_values(files)["pretrain"]["out"])
+    if note and is_main_process():
         click.echo(note)
 
 
