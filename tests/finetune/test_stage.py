@@ -400,7 +400,7 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
     assert line.endswith("reused; --force does it again")
     assert result.startswith("finetune 1/1 ") and result.partition(": ")[2].startswith(f"Dice {tuned.metrics['dice']:.4f}")
     assert watched.epochs == [] and len(runs()) == 1
-    replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which is replaced; its run stays in"
+    replaced = f"finetune: {folder_of(wanted())} holds the model of other options or data, which this training replaces"
     with caplog.at_level("INFO", logger="medtransfer"):
         second = copied(wanted(), {"lr": 0.01})
     assert replaced in caplog.text

@@ -80,9 +80,9 @@ def _say_what_is_replaced(tuning: FineTuning) -> None:
         return
     if other:
         log.info(
-            "finetune: %s holds the model of other options or data, which is replaced; its run stays in the tracking store",
-            tuning.folder,
-        )
+            "finetune: %s holds the model of other options or data, which this training replaces; its run stays in the tracking "
+            "store", tuning.folder,
+        )  # fmt: skip
 
 
 def _begin(tuning: FineTuning) -> "nn.Module":
