@@ -24,6 +24,17 @@ time.sleep(0.5)
 """
 
 
+def test_a_working_folder_that_is_gone_ends_no_imports(tmp_path: Path) -> None:
+    """Else the next command of the same process, in another folder, would find its fork server dead."""
+    (tmp_path / "gone").mkdir()
+    code = "import os, shutil; shutil.rmtree(os.getcwd()); import medtransfer.grid.preload; print('imported')"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path / "gone", capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+    )  # fmt: skip
+    assert done.stdout == "imported\n"
+
+
 @pytest.mark.parametrize(("ending", "said"), [("server.wait()", "imported\n"), ("", "")])
 def test_imports_end_with_the_command_that_started_them(ending: str, said: str, tmp_path: Path) -> None:
     """Else a refused command, whose output somebody reads to its end, would seem to last until all is imported."""

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+from pathlib import Path
 from threading import Event, Thread
 
 NEEDED = ["mlflow", *(f"medtransfer.{name}" for name in (
@@ -29,6 +30,15 @@ def _import_all() -> None:
             importlib.import_module(name)
 
 
+def _leave_removed_folder() -> None:
+    """Work in a folder that exists, since libraries ask for it; a process that is forked goes to that of its command."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir(os.sep)
+
+
+_leave_removed_folder()
 imported = Event()
 watching = Thread(target=_end_with, args=(os.getppid(), imported), daemon=True)
 watching.start()
