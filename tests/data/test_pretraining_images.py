@@ -226,6 +226,29 @@ def test_only_new_and_changed_pictures_are_read(root: Path, monkeypatch: pytest.
     assert len(read) == 9 + 3 * 8
 
 
+def test_digests_that_may_not_be_kept_are_computed_each_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    """As those of another user's project; new ones are as others of the group may write them."""
+    monkeypatch.setattr(file_states, "SETTLED", -60)
+    before = os.umask(0o002)
+    try:
+        first = source_fingerprint(root, "classes")
+    finally:
+        os.umask(before)
+    (cache,) = Path(".medtransfer/digests").glob("*.db")
+    assert cache.stat().st_mode & 0o777 == 0o664 and "this user may not write" not in caplog.text
+    changed, kept = root / "val" / "n02" / "one.png", cache.read_bytes()
+    changed.write_bytes(changed.read_bytes() + b"0")
+    monkeypatch.setattr(file_digests.os, "access", lambda path, mode: False)
+    second = source_fingerprint(root, "classes")
+    assert second != first and cache.read_bytes() == kept
+    (message,) = caplog.messages
+    assert message.startswith("this user may not write ") and message.endswith(
+        "new pictures are read each time; let its owner allow it"
+    )
+
+
 def test_progress_counts_pictures_by_the_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[int, str]] = []
     monkeypatch.setattr(file_digests, "track", lambda items, label, total, unit: (shown.append((total, unit)), items)[1])

@@ -300,3 +300,25 @@ def test_every_experiment_of_the_reference_has_a_description() -> None:
 def test_a_terminal_sees_that_mlflow_is_imported(terminal: Callable[[], str]) -> None:
     tracking.connect()
     assert "tracking store: loading libraries …" in terminal()
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o022])
+def test_a_group_may_write_a_new_store_if_its_maker_lets_it(mask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself makes files that none but their owner may write."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    before = os.umask(mask)
+    try:
+        tracking.make_store()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "shared.db").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("locked", ["mlflow.db", ""])
+def test_a_store_that_may_not_be_written_is_refused_before_work(locked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.make_store()
+    folder = Path.cwd()
+    monkeypatch.setattr(store.os, "access", lambda path, mode: Path(path) != folder / locked)
+    with pytest.raises(InputError, match=rf"that this user may write, but {re.escape(str(folder / locked))} is not; let its owner"):
+        tracking.require_experiments(["finetune"])
+    tracking.require_experiments(())  # it is only read

@@ -141,6 +141,7 @@ def _open(uri: str) -> "MlflowClient":
 def _make_file(uri: str, file: Path) -> None:
     """Make the tables of an SQLite store in another file, which takes its place: a process that is killed leaves none half made."""
     with scratch_folder(file) as scratch:
+        (scratch / file.name).touch()  # SQLite would let no other user write it, whatever the umask says
         database = engine(_first_answer(sqlite_uri(uri, scratch / file.name)))
         assert database is not None
         database.dispose()
@@ -324,15 +325,20 @@ def _described(client: "MlflowClient", existing: "Experiment", stage: str) -> st
 def require_experiments(stages: Iterable[str]) -> None:
     """Check that no experiment of these stages was deleted, which MLflow would say only when a run is opened.
 
-    It is the first look of a command at the store, so the log that a killed process left is ended here, too. No store is made where
-    there is none yet.
+    It is the first look of a command at the store, so the log that a killed process left is ended here, too, and a file that this
+    user may not write is refused before any work. No store is made where there is none yet.
+
+    Args:
+        stages: those whose runs are to be written; none if the store is only read.
 
     Raises:
-        InputError: one was.
+        InputError: one was, or the store may not be written.
     """
     from medtransfer.tracking.sql import peek, read_deleted_experiments
 
     names = {f"medtransfer/{stage}" for stage in stages}
+    if names and not is_unmade():
+        _require_writable(sqlite_file(store_uri()))
 
     def read(database: "Engine") -> list[tuple[str, str]]:
         if database.dialect.name == "sqlite":
@@ -343,6 +349,16 @@ def require_experiments(stages: Iterable[str]) -> None:
     for experiment, name in _deleted_experiments() if deleted is None else deleted:
         if name in names:
             raise _deleted(experiment, name)
+
+
+def _require_writable(file: Path | None) -> None:
+    """Raise InputError for the file of a store that this user may not write; SQLite writes beside it, too."""
+    for path in (file, file.parent) if file else ():
+        if not os.access(path, os.W_OK):
+            raise InputError(
+                f"expected a tracking store that this user may write, but {path} is not; let its owner allow it, as `chmod g+w` "
+                "does for a group, or set MLFLOW_TRACKING_URI to a store elsewhere"
+            )
 
 
 def _deleted_experiments() -> list[tuple[str, str]]:
