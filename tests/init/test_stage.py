@@ -80,10 +80,13 @@ def test_dvc_does_not_see_checkpoints_that_were_moved_aside(project: Path) -> No
 
     for name in ("unet-simple", "unet-simple.be460c48614e", "unet-simple.be460c48614e.2"):
         (project / "checkpoints" / name).mkdir(parents=True)
+    series = "1.2.840.113619.123456789012"  # DICOM
+    (project / "data/raw" / series).mkdir(parents=True)
     assert set((ROOT / ".dvcignore").read_text().splitlines()) >= set((project / ".dvcignore").read_text().splitlines()[1:])
     with Repo(str(project)) as repo:
         seen = {Path(folder).name for folder, _, _ in repo.dvcignore.walk(repo.fs, str(project / "checkpoints"))}
-    assert seen == {"checkpoints", "unet-simple"}
+        kept = {Path(folder).name for folder, _, _ in repo.dvcignore.walk(repo.fs, str(project / "data"))}
+    assert seen == {"checkpoints", "unet-simple"} and kept == {"data", "raw", series}
 
 
 def test_mlflow_has_the_projects_entry_points(project: Path) -> None:

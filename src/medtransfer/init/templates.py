@@ -23,8 +23,8 @@ DVCIGNORE = f"""\
 # locks of running commands
 .*.lock
 # checkpoints of other settings, moved aside as <folder>.<digest>: no stage makes them, and other clones lack them
-*.{_DIGEST}/
-*.{_DIGEST}.*/
+/checkpoints/*.{_DIGEST}/
+/checkpoints/*.{_DIGEST}.*/
 """
 
 

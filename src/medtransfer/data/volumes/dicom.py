@@ -35,28 +35,33 @@ def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
     Other files, segmentations, and objects without pixels, such as reports and structure sets, are left out. A damaged file may be
     of any series: it is in each, so that the reading of them names it, and no series is read without it.
     """
-    return {uid: list(files) for uid, files in _headers_of_series(paths).items()}
+    return {uid: list(files) for uid, files in _by_series(paths, keep=False).items()}
 
 
-def _headers_of_series(paths: Iterable[Path]) -> dict[str, dict[Path, Any]]:
-    """Return what `find_series` does, with the header of each file; None of a damaged one."""
+def _by_series(paths: Iterable[Path], keep: bool) -> dict[str, dict[Path, Any]]:
+    """Return what `find_series` does, each file with its header, or None for a damaged one, and for all unless they are kept.
+
+    Headers of thousands of files take gigabytes.
+    """
     series: dict[str, dict[Path, Any]] = defaultdict(dict)
-    damaged = dict[Path, Any]()
+    numbers, damaged = dict[str, str](), dict[Path, Any]()
     for path in filter(is_dicom, paths):
         try:
             header = read_header(path)
             if _is_no_image(header):
                 continue
             _require_size(header, path)
-            series[str(header.get("SeriesInstanceUID", ""))][path] = header
+            uid = str(header.get("SeriesInstanceUID", ""))
+            series[uid][path] = header if keep else None
+            if uid not in numbers:
+                numbers[uid] = describe_header(header).get("SeriesNumber", "")
         except InputError:
             damaged[path] = None
     if damaged and not series:
         return {"": damaged}
 
     def order(uid: str) -> tuple[float, str]:
-        number = describe_header(next(iter(series[uid].values()))).get("SeriesNumber", "")
-        return (int(number) if number else np.inf), uid
+        return (int(numbers[uid]) if numbers[uid] else np.inf), uid
 
     return {uid: series[uid] | damaged for uid in sorted(series, key=order)}
 
@@ -102,12 +107,12 @@ def read_slice(path: Path) -> np.ndarray:
 
 def series_files(folder: Path) -> list[Path]:
     """Return the files of the only series in a folder, sorted by name; raise InputError if there are several, or none."""
-    return list(_only_series(folder))
+    return list(_only_series(folder, keep=False))
 
 
-def _only_series(folder: Path) -> dict[Path, Any]:
-    """Return the files of the only series in a folder with their headers, see `_headers_of_series`."""
-    series = _headers_of_series(sorted(path for path in folder.iterdir() if path.is_file()))
+def _only_series(folder: Path, keep: bool = True) -> dict[Path, Any]:
+    """Return the files of the only series in a folder with their headers, see `_by_series`."""
+    series = _by_series(sorted(path for path in folder.iterdir() if path.is_file()), keep)
     if len(series) != 1:
         examples = ", ".join(next(iter(files)).name for files in series.values())
         raise InputError(
