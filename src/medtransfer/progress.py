@@ -90,7 +90,7 @@ class Lines:
         self._label, self._unit, self.before, self._seconds = label, unit, before, seconds
         self._begin = time.monotonic()
         ago = self._begin - STARTED
-        if ago < FIRST_LINE and first == FIRST_LINE:
+        if 0 <= ago < FIRST_LINE and first == FIRST_LINE:
             first = max(FIRST_LINE - ago, SOON)
         self._last = self._begin - (seconds - first)
 

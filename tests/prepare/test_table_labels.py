@@ -195,6 +195,12 @@ def test_a_missing_label_is_no_class_unless_the_options_say_so(missing: str) -> 
     assert ClassRule(chosen | {"classes": ["a", "b", missing.strip()]}, values).read({"x": missing}, "line 2") == (2,)
 
 
+def test_rows_that_are_left_out_already_stay_so() -> None:
+    chosen = OPTIONS | {"task": "multiclass", "column": "x", "where": {"view": ["PA"]}}
+    with pytest.raises(InputError, match=re.escape('set `where: {"view": ["PA"], "x": ["a", "b"]}`')):
+        ClassRule(chosen, ["a", "b", "NA"])
+
+
 def test_no_rows_are_proposed_where_too_few_classes_would_be_left() -> None:
     with pytest.raises(
         InputError, match=r"but 1 row has 'NA' there, which usually means that it is missing; if it is a class, list"

@@ -46,3 +46,13 @@ def test_another_file_system_gets_copies(folder, monkeypatch):
     assert (place / "weights.safetensors").read_text() == "weights.safetensors"
     assert not (place / "weights.safetensors").samefile(folder / "weights.safetensors")
     assert (folder / "weights.safetensors").stat().st_mode & 0o200
+
+
+def test_what_another_user_wrote_is_copied(folder, monkeypatch):
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    place = stored(folder)
+    assert (place / "weights.safetensors").read_text() == "weights.safetensors"
+    assert not (place / "weights.safetensors").samefile(folder / "weights.safetensors")

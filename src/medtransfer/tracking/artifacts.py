@@ -45,15 +45,16 @@ def _link(file: Path, stored: Path) -> bool:
     """Link a file, replacing an older one; return whether the file systems allow it.
 
     A linked file becomes read-only, as those that DVC links: written in place, it would change in both folders. Every
-    writer of this project replaces files instead.
+    writer of this project replaces files instead. Only its owner may change its mode, so that of another user is copied.
     """
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
     try:
         os.link(file, stored)
-    except OSError:  # another file system, or one without links
+        stored.chmod(stored.stat().st_mode & 0o7555)
+    except OSError:  # another file system, one without links, or a file of another user
+        stored.unlink(missing_ok=True)
         return False
-    stored.chmod(stored.stat().st_mode & 0o7555)
     return True
 
 

@@ -353,6 +353,7 @@ def require_experiments(stages: Iterable[str]) -> None:
 
 def _require_writable(file: Path | None) -> None:
     """Raise InputError for the file of a store that this user may not write; SQLite writes beside it, too."""
+    file = file.resolve() if file else None  # SQLite writes beside the file that a link names
     for path in (file, file.parent) if file else ():
         if not os.access(path, os.W_OK):
             raise InputError(

@@ -142,7 +142,7 @@ class ClassRule:
         classes = chosen["classes"] or list(dict.fromkeys((labels or {}).values()))
         if not classes and chosen["task"] == "ordinal":
             raise InputError("expected the option classes to name the grades in their order, but got none")
-        classes = classes or self._classes_of(values)
+        classes = classes or self._classes_of(values, chosen.get("where", {}))
         check_classes(classes)
         if unknown := [name for name in (labels or {}).values() if name not in classes]:
             raise InputError(f"expected the option labels to map values to one of {', '.join(classes)}, but got {unknown[0]!r}")
@@ -159,13 +159,13 @@ class ClassRule:
                 f"expected each value once in the option labels, but {twice} is there as a number and as text; remove one"
             )
 
-    def _classes_of(self, values: Sequence[str]) -> list[str]:
+    def _classes_of(self, values: Sequence[str], kept: Mapping[str, Any]) -> list[str]:
         """Return all values, in their order, as classes; raise InputError where one probably says that the label is missing."""
         names = sort_names({composed(value.strip()) for value in values} - {""})
         if missing := [name for name in names if means_missing(name)]:
             rest = [name for name in names if name not in missing]
             count = sum(map(means_missing, values))
-            where = json.dumps({self._column: rest}, ensure_ascii=False)
+            where = json.dumps({**kept, self._column: rest}, ensure_ascii=False)
             without = f"to leave such rows out, set `where: {where}`, and " if len(rest) > 1 else ""
             raise InputError(
                 f"expected the class of each image in the column {self._column!r}, but {counted(count, 'row')} "
