@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
+from medtransfer.errors import InputError
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 
 
@@ -51,6 +53,21 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
             _add(listed, within, name)
     listed.pictures.sort()
     return listed
+
+
+def require_readable(folder: Path) -> None:
+    """Check that a folder and its subfolders can be listed, since `rglob` passes over those that cannot; hidden ones may be closed.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    try:
+        for _, folders, _ in os.walk(folder, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+    except OSError as error:
+        raise InputError(
+            f"expected a readable folder at {error.filename}, but got: {error.strerror}; correct its permissions"
+        ) from None
 
 
 def _raise(error: OSError) -> None:

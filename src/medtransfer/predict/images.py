@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from medtransfer.data.intensities import Limits, require_finite
-from medtransfer.data.picture_folders import SUFFIXES
+from medtransfer.data.picture_folders import SUFFIXES, require_readable
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.data.volumes.dicom import find_series, read_series
@@ -106,6 +106,7 @@ def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Pa
                 f"but got {path}, which is none of them; convert it"
             )
         return [image], []
+    require_readable(path)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not is_hidden(file, path))
     images, others = [], []
     for file in files:

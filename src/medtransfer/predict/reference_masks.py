@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from medtransfer.data.picture_folders import require_readable
 from medtransfer.data.volumes import cut, round_labels
 from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.errors import InputError
@@ -162,6 +163,7 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
 
 def _list_masks(folder: Path) -> dict[str, Path]:
     """Return the masks in a folder by their names: files as `find_images` finds them, and DICOM segmentations."""
+    require_readable(folder)
     files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder)]
     segmentations = {
         composed(file.relative_to(folder).with_suffix("").as_posix()): file

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
+from medtransfer.data.picture_folders import require_readable
 from medtransfer.errors import InputError
 from medtransfer.records.weights_file import PICKLES, check_weights_file
 from medtransfer.wording import counted
@@ -97,6 +98,7 @@ def _list_files(weights: str, key: str) -> tuple[Path, list[Path]]:
             raise InputError(
                 f"expected the folder of weights {weights}, which {key} names, but it does not exist; correct the path"
             )
+        require_readable(folder)
         files = [path for path in folder.rglob("*") if path.name.endswith(ENDINGS)]
     files = sorted(path for path in files if path.is_file() and not path.name.startswith("."))
     if not files:

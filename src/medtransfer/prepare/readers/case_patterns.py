@@ -33,12 +33,20 @@ def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Patter
 
 
 def list_files(home: Path) -> list[Path]:
-    """List all files below a folder, sorted, without hidden ones; links to folders are followed."""
+    """List all files below a folder, sorted, without hidden ones; links to folders are followed.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
     paths: list[Path] = []
-    for parent, folders, files in os.walk(home, followlinks=True):
+    for parent, folders, files in os.walk(home, onerror=_unreadable, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return paths
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; correct its permissions")
 
 
 def list_series(home: Path, files: Sequence[Path]) -> list[Path]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import SUFFIXES
+from medtransfer.data.picture_folders import SUFFIXES, require_readable
 from medtransfer.data.resizing import Size, resize_image, resize_mask
 from medtransfer.data.volumes.dicom import read_slice
 from medtransfer.errors import InputError
@@ -109,6 +109,7 @@ def _read_masks(path: Path) -> dict[str, list[str]]:
 def _list_images(folder: Path) -> dict[str, Path]:
     """List the images of a folder and its subfolders by name, without their suffixes."""
     images: dict[str, Path] = {}
+    require_readable(folder)
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in (*SUFFIXES, *DICOM) or path.name.startswith("."):
             continue
