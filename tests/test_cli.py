@@ -451,8 +451,9 @@ def test_after_the_fault_is_mended_the_same_command_runs(place: Path, call: Call
         (
             PermissionError(errno.EPERM, "Operation not permitted", "rank/logs"),
             2,
-            "medtransfer: expected to read and write "
-            "rank/logs, but the system does not allow it (Operation not permitted); mend its permissions, or name another folder\n",
+            "medtransfer: expected access to "
+            "rank/logs, but the system does not allow it (Operation not permitted); correct its permissions, or name another "
+            "path\n",
         ),
         (ZeroDivisionError("by\nzero"), 1, "medtransfer: ZeroDivisionError: by zero; --debug shows the traceback\n"),
         (KeyboardInterrupt(), 130, "medtransfer: interrupted; what is finished is kept: run the same command again to resume\n"),

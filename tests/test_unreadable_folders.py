@@ -1,4 +1,4 @@
-"""A folder that cannot be read is named: what it holds would be missing without a word."""
+"""A folder or file that may not be read is named: what it holds would be missing without a word."""
 
 import errno
 import os
@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from medtransfer.data.picture_folders import require_readable
+from medtransfer.data.picture_folders import list_folder, require_readable
 from medtransfer.errors import InputError
 from medtransfer.predict.images import find_images
+from medtransfer.predict.reference_masks import find_masks
 from medtransfer.prepare.readers.case_patterns import list_files
+from medtransfer.prepare.readers.siim import _list_images
+from medtransfer.pretrain.weights_files import _list_files
+from medtransfer.records import require_file
 
 
 @pytest.fixture
@@ -30,9 +34,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("read", [require_readable, list_files, find_images], ids=lambda read: read.__name__)
+def _find_masks(folder: Path) -> object:
+    return find_masks([], folder, "_mask")
+
+
+def _list_weights(folder: Path) -> object:
+    return _list_files(str(folder), "pretrain.origin")
+
+
+READING = (require_readable, list_folder, list_files, find_images, _find_masks, _list_images, _list_weights)
+
+
+@pytest.mark.parametrize("read", READING, ids=lambda read: read.__name__)
 def test_a_closed_folder_is_named(read: Callable[[Path], object], folder: Path) -> None:
     with pytest.raises(InputError, match="expected a readable folder at .*closed, but got: Permission denied"):
         read(folder)
     (folder / "closed").rename(folder / ".closed")  # hidden ones are passed over
     require_readable(folder / "open")
+
+
+def test_a_file_that_may_not_be_read_needs_other_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, mode: str) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (file := tmp_path / "a.png").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"a\.png, but Permission denied; correct its permissions$"):
+        require_file(file, "a picture", "replace it")

@@ -33,8 +33,8 @@ def name_unwritable(error: BaseException) -> str | None:
     if not isinstance(error, OSError) or error.errno not in _FORBIDDEN or error.filename is None:
         return None
     return (
-        f"expected to read and write {error.filename}, but the system does not allow it ({error.strerror}); mend its permissions, "
-        "or name another folder"
+        f"expected access to {error.filename}, but the system does not allow it ({error.strerror}); correct its permissions, "
+        "or name another path"
     )
 
 

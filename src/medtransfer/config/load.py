@@ -298,6 +298,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         remedy = "indent it by blanks, not by tabs" if "cannot start any token" in reason else "correct it"
+        remedy = "correct its permissions" if isinstance(error, PermissionError) else remedy
         raise InputError(f"expected YAML in {path}, but it cannot be read: {reason}; {remedy}") from None
     if not isinstance(value, dict):
         got = "nothing" if value is None else type(value).__name__

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
@@ -42,10 +43,10 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
         leave_out: a folder below it that is not entered.
 
     Raises:
-        OSError: the folder or a subfolder cannot be read.
+        InputError: the folder or a subfolder cannot be read.
     """
     listed = PictureFolder()
-    for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=refuse_folder, followlinks=True):
         below = (Path(parent, name) for name in sorted(folders) if not name.startswith((".", "__MACOSX")))
         folders[:] = [path.name for path in below if path != leave_out and not _leads_back(path)]
         within = "" if parent == str(folder) else f"{os.path.relpath(parent, folder)}/"
@@ -61,17 +62,14 @@ def require_readable(folder: Path) -> None:
     Raises:
         InputError: one cannot be read.
     """
-    try:
-        for _, folders, _ in os.walk(folder, onerror=_raise):
-            folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-    except OSError as error:
-        raise InputError(
-            f"expected a readable folder at {error.filename}, but got: {error.strerror}; correct its permissions"
-        ) from None
+    for _, folders, _ in os.walk(folder, onerror=refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def refuse_folder(error: OSError) -> NoReturn:
+    """Raise the InputError for a folder that cannot be read; it fits `onerror` of `os.walk`."""
+    remedy = "correct its permissions" if isinstance(error, PermissionError) else "repair or remove it"
+    raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; {remedy}") from None
 
 
 def _leads_back(folder: Path) -> bool:

@@ -153,10 +153,7 @@ def _class_folders(root: Path, split: str) -> set[str]:
 
 def list_pictures(folder: Path) -> PictureFolder:
     """List the pictures below a folder, such as that of a class; none is an InputError."""
-    try:
-        listed = list_folder(folder)
-    except OSError as error:
-        raise InputError(f"expected pictures in {folder}, but it cannot be read ({error}); repair or remove it") from None
+    listed = list_folder(folder)
     if not listed.pictures:
         others = listed.describe_passed_over()
         reason = f"only files of other kinds: {others}; convert them" if others else "there are none; add some"

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
+from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, refuse_folder, upright
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
@@ -82,12 +82,12 @@ def scan_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
     Raises:
         InputError: one cannot be read, or is named like a picture.
     """
+    listed = list_folder(folder, leave_out)
     try:
-        listed = list_folder(folder, leave_out)
         with os.scandir(folder) as entries:
             wrong = sorted(entry.path for entry in entries if entry.name.lower().endswith(SUFFIXES) and entry.is_dir())
     except OSError as error:
-        raise InputError(f"expected a readable folder at {folder}, but got: {error}; correct its permissions") from None
+        refuse_folder(error)
     if wrong:
         raise InputError(f"expected a picture at {wrong[0]}, but it is a folder; move it away or rename it")
     return listed

@@ -34,7 +34,7 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
     Args:
         path: path of the file.
         what: expected content, such as `an array`.
-        remedy: what the user can do.
+        remedy: what the user can do, unless permissions are in the way.
 
     Raises:
         InputError: the file is missing, unreadable, a folder, a pipe, a device or a circular link.
@@ -46,6 +46,7 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
         reason = _kind(path)
     except (OSError, ValueError) as error:  # a ValueError comes from a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
+        remedy = "correct its permissions" if isinstance(error, PermissionError) else remedy
     raise InputError(f"expected {what} in {path}, but {reason}; {remedy}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medtransfer.data.picture_folders import refuse_folder
 from medtransfer.data.volumes.dicom import is_image
 from medtransfer.errors import InputError
 from medtransfer.wording import composed
@@ -39,14 +40,10 @@ def list_files(home: Path) -> list[Path]:
         InputError: a folder cannot be read.
     """
     paths: list[Path] = []
-    for parent, folders, files in os.walk(home, onerror=_unreadable, followlinks=True):
+    for parent, folders, files in os.walk(home, onerror=refuse_folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return paths
-
-
-def _unreadable(error: OSError) -> None:
-    raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; correct its permissions")
 
 
 def list_series(home: Path, files: Sequence[Path]) -> list[Path]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medtransfer.data.picture_folders import require_readable
 from medtransfer.data.resizing import Size
 from medtransfer.prepare.readers.contract import Scan, pair_up, read_options, require_folder
 from medtransfer.prepare.readers.masked_images import IGNORED, OPTIONS, MaskedImage, by_label, pick_classes, scan_masked
@@ -69,6 +70,8 @@ def _list_images(root: Path) -> Iterator[MaskedImage]:
             require_folder(root / kind / folder, f"unpack {kind}_trainvaltest.zip into `root`")
             for kind in ("leftImg8bit", "gtFine")
         ]
+        for home in homes:
+            require_readable(home)
         images, masks = (
             {path.name.removesuffix(ending): path for path in home.glob(f"*/[!.]*{ending}")}
             for home, ending in zip(homes, (IMAGE, MASK), strict=True)

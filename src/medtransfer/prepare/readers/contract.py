@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES
+from medtransfer.data.picture_folders import refuse_folder
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
@@ -186,7 +187,7 @@ def list_entries(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(f"expected a readable folder at {folder}, but got: {error.strerror}; correct its permissions") from None
+        refuse_folder(error)
     if broken := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
         raise InputError(f"expected a file or folder at {broken[0]}, but it is a broken link; repair or remove it")
     return entries

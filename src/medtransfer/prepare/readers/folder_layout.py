@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import SUFFIXES, list_folder
+from medtransfer.data.picture_folders import SUFFIXES, list_folder, refuse_folder
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import by_name, scan_folder
 from medtransfer.prepare.readers.contract import is_folder, pair_up, require_folder
@@ -80,7 +80,7 @@ def _list_entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
-        raise InputError(f"expected a readable folder at {folder}, but got: {error.strerror}; correct its permissions") from None
+        refuse_folder(error)
 
 
 def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Iterator[Pair]:
@@ -265,5 +265,5 @@ def _count(folder: Path) -> str:
     """Count the pictures below a folder that is not read, so that it need not be readable."""
     try:
         return str(len(list_folder(folder).pictures))
-    except OSError:
+    except InputError:
         return "it cannot be read"
