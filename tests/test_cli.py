@@ -473,6 +473,14 @@ def test_faults_have_their_exit_codes(
             call("report", "--debug")
 
 
+def test_a_removed_working_folder_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (removed := tmp_path / "removed").mkdir()
+    monkeypatch.chdir(removed)
+    removed.rmdir()
+    sentence = "expected a working folder, but this one was removed; change to one that exists, and run the same command there"
+    assert call("report") == (2, "", f"medtransfer: {sentence}\n")
+
+
 INTERRUPTED = """
 import os, signal, sys
 

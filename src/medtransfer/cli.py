@@ -51,7 +51,7 @@ from medtransfer.config import (
     Ui,
 )
 from medtransfer.environment import quiet_libraries
-from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk, name_unwritable
+from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk, name_removed_folder, name_unwritable
 from medtransfer.indicators.array_keys import FILES, KEYS, option
 from medtransfer.launchers import is_main_process
 from medtransfer.next_steps import after_finetune, after_prepare, elsewhere
@@ -604,8 +604,8 @@ def main() -> None:
             raise
         if is_full_disk(error):
             leave(name_full_disk(error), 1)
-        if forbidden := name_unwritable(error):
-            leave(forbidden, 2)
+        if sentence := name_unwritable(error) or name_removed_folder():
+            leave(sentence, 2)
         leave(f"{type(error).__name__}: {error}; --debug shows the traceback", 1)
 
 

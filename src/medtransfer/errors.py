@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -36,6 +37,15 @@ def name_unwritable(error: BaseException) -> str | None:
         f"expected access to {error.filename}, but the system does not allow it ({error.strerror}); correct its permissions, "
         "or name another path"
     )
+
+
+def name_removed_folder() -> str | None:
+    """Return one sentence if the working folder was removed; None if it is there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return "expected a working folder, but this one was removed; change to one that exists, and run the same command there"
+    return None
 
 
 def is_full_disk(error: BaseException) -> bool:

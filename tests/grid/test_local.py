@@ -299,6 +299,15 @@ def test_gpus_are_taken_in_turn(
     assert "OMP_NUM_THREADS" not in os.environ
 
 
+def test_no_process_is_started_that_could_not_write_its_log(
+    workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]
+) -> None:  # fmt: skip
+    (tmp_path / "worker-0.log").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"worker-0\.log"):
+        local.LocalLauncher(tiny_params(), 2, [], tmp_path)
+    assert not workers.started
+
+
 @pytest.mark.parametrize(("overrides", "threads"), [({}, "1"), ({"grid.cpus": 2}, "2"), ({"grid.workers": 3}, "21")])
 def test_threads_do_not_depend_on_the_number_of_jobs(
     overrides: dict[str, Any], threads: str, workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,

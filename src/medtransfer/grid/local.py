@@ -220,8 +220,7 @@ class LocalLauncher:
                 outcome = pipe.recv()
             except (EOFError, OSError):
                 worker.process.join()
-                output = f"see {self._log(number)}" if self._log(number).exists() else "its output is above"
-                reason = f"its process ended with exit code {worker.process.exitcode}; {output}"
+                reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(number)}"
                 outcome = Outcome(RETRY, reason, 0.0)
                 self.processes[number] = self._start(number, worker.gpus, worker.threads)
             worker.job = None
@@ -251,6 +250,7 @@ class LocalLauncher:
         return tuple(dict.fromkeys(gpus)), self.threads
 
     def _start(self, number: int, gpus: tuple[str, ...], threads: int) -> _Worker:
+        self._log(number).open("a").close()  # a file that may not be written is an error here rather than in the process
         context = _context()
         ours, theirs = context.Pipe()
         names = (

@@ -358,7 +358,7 @@ def _require_writable(file: Path | None) -> None:
         if not os.access(path, os.W_OK):
             raise InputError(
                 f"expected a tracking store that this user may write, but {path} is not; let its owner allow it, as `chmod g+w` "
-                "does for a group, or set MLFLOW_TRACKING_URI to a store elsewhere"
+                "does for a group, or set MLFLOW_TRACKING_URI to another store, such as a copy of this one"
             )
 
 
