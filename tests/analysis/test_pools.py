@@ -249,9 +249,13 @@ def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:
     assert pool.name.startswith(f"{CELL['encoder']} old>new → {CELL['target']}, ")
 
 
-def test_a_seed_that_an_earlier_version_pretrained_is_of_the_recipe_that_a_later_one_has(workplace: Path) -> None:
+@pytest.mark.parametrize(("former", "later"), [("True", "{'ops': 2, 'magnitude': 9, 'scale': 30}"), ("False", "None")])
+def test_a_seed_that_an_earlier_version_pretrained_is_of_the_recipe_that_a_later_one_has(
+    former: str, later: str, workplace: Path
+) -> None:  # fmt: skip
     """An option that was added since, and does now what was done then, makes no other recipe; one that does not makes one."""
-    of_seed = {"1": {}, "2": {"resampling": "pillow", "optimiser": "adamw", "options": "{}"}, "3": {"resampling": "torch"}}
+    now = {"randaugment": later, "resampling": "pillow", "optimiser": "adamw", "options": "{}"}
+    of_seed = {"1": {"randaugment": former}, "2": now, "3": {**now, "resampling": "torch"}}
     for seed, added in of_seed.items():
         for epoch in (1, 5):
             fields = {**CELL, "epoch": epoch, "seed": 1, "pretraining": f"pre{seed}", "origin": f"simple-s{seed}"}

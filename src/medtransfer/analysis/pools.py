@@ -19,7 +19,7 @@ from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key
 from medtransfer.modes import MODES
 from medtransfer.records.lineage import read_parents
-from medtransfer.records.pretraining import ADDED_OPTIONS
+from medtransfer.records.pretraining import ADDED_OPTIONS, RANDAUGMENT
 from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -34,6 +34,7 @@ UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason,
     "undefined": "it is not defined there",
 }  # fmt: skip
 FORMER_PRETRAINING = {name: str(value) for name, value in ADDED_OPTIONS.items()}  # params that runs of earlier versions lack
+ON_OR_OFF = {"True": str(RANDAUGMENT), "False": "None"}  # the param `randaugment` of earlier versions
 MOST_PROTOCOLS = 3  # that a message tells the settings of
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
@@ -117,6 +118,8 @@ def _trained() -> dict[str, dict[str, Any]]:
         lineage = {"chain": run.params.get("chain", ""), "parents": parents} if (parents := read_parents(run.params)) else {}
         if {"lr", "seed", "pretraining"} <= run.params.keys():
             params = {**FORMER_PRETRAINING, **run.params}
+            if (former := ON_OR_OFF.get(params.get("randaugment", ""))) is not None:
+                params["randaugment"] = former
             settings = {name: value for name, value in params.items() if name not in {"origin", "seed", "pretraining"}}
             known = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
             trained[run.params["pretraining"]] = known | lineage

@@ -12,7 +12,8 @@ FORMER = {
     "export.tolerance": "export.times_rounding", "search.margin": "search.margins", "search.name": None, "search.seed": None,
     "search.storage": None, "search.trials": None, "search.workers": None, "pretrain.scheme": "pretrain.origin",
     "pretrain.schemes": "pretrain.origins", "score.scheme": "score.origin", "finetune.scheme": "finetune.origin",
-    "study.schemes": "study.origins",
+    "study.schemes": "study.origins", "pretrain.sources": "pretrain.source_root", "pretrain.weights_epoch": "pretrain.origins",
+    "pretrain.weights_pickle": "pretrain.origins", "pretrain.allow_partial": "pretrain.origins", "report.every": None,
 }  # fmt: skip
 
 

@@ -10,12 +10,11 @@ from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
 from medtransfer.pretrain.epochs import planned_epochs
-from medtransfer.records.pretraining import ADDED_OPTIONS
+from medtransfer.records.pretraining import ADDED_OPTIONS, RANDAUGMENT
 
 if TYPE_CHECKING:
     from medtransfer.encoders.contract import Encoder
 
-RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}  # where it was on, when it could only be on or off
 UNLABELLED = {"randaugment": None, "cutmix": 0.0, "mixup": 0.0, "erasing": 0.0, "label_smoothing": 0.0}  # of other objectives
 PIXELS_AS_THEY_ARE = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 

@@ -19,6 +19,7 @@ ADDED_OPTIONS: dict[str, Any] = {
     "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True, "optimiser": "adamw",
     "schedule": "cosine", "options": {}, "resampling": "pillow",
 }  # fmt: skip
+RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}  # where it was on, when it could only be on or off
 
 
 @dataclass(frozen=True)
