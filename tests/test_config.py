@@ -88,6 +88,14 @@ def test_a_key_of_an_earlier_version_is_said_to_be_one(key: str) -> None:
         functools.reduce(operator.getitem, later.split("."), yaml.safe_load(PARAMS.read_text(encoding="utf-8")))
 
 
+@pytest.mark.parametrize("key", ["about", "params", "parts"])
+def test_a_section_of_a_study_file_is_said_to_be_one(key: str) -> None:
+    """As where `--params` names a study file."""
+    assert message({key: {}}) == (
+        f"1 error in the command line: {key}: is a section of a study file; run it by `medtransfer study FILE`"
+    )
+
+
 @pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, "0%", "120%", "many", True, "nan%", [20], 2**40])
 def test_a_size_is_a_number_of_images_or_a_share(size: Any) -> None:
     said = message({"finetune.size": size})

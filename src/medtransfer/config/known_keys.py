@@ -15,6 +15,7 @@ FORMER = {
     "study.schemes": "study.origins", "pretrain.sources": "pretrain.source_root", "pretrain.weights_epoch": "pretrain.origins",
     "pretrain.weights_pickle": "pretrain.origins", "pretrain.allow_partial": "pretrain.origins", "report.every": None,
 }  # fmt: skip
+ABOUT, LAID_OVER, PARTS = "about", "params", "parts"  # sections of a study file beside those of params.yaml
 
 
 def known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -25,6 +26,13 @@ def known_keys(schema: type[BaseModel], location: Sequence[int | str]) -> list[s
         location: keys and indices from the schema to the unknown key, as pydantic's errors have them.
     """
     return _keys(schema, location[:-1])
+
+
+def of_other_files(key: str) -> str | None:
+    """Return what to say of a dotted key that study files have, or earlier versions had; None of any other."""
+    if key in (ABOUT, LAID_OVER, PARTS):
+        return "is a section of a study file; run it by `medtransfer study FILE`"
+    return of_earlier_versions(key)
 
 
 def of_earlier_versions(key: str) -> str | None:

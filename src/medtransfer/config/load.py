@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from medtransfer.config.known_keys import known_keys, of_earlier_versions
+from medtransfer.config.known_keys import known_keys, of_other_files
 from medtransfer.config.pretraining_seeds import seeded_origins
 from medtransfer.config.requirements import requirement
 from medtransfer.config.schema import Params, Section
@@ -336,7 +336,7 @@ def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: 
     keys = known_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
     messages = {
         "missing": "is missing", "union_tag_not_found": "has no `kind`",
-        "extra_forbidden": of_earlier_versions(key) or f"is not a known key{did_you_mean(str(error['loc'][-1]), keys)}",
+        "extra_forbidden": of_other_files(key) or f"is not a known key{did_you_mean(str(error['loc'][-1]), keys)}",
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from medtransfer.config.known_keys import ABOUT, LAID_OVER, PARTS
 from medtransfer.config.load import DEFAULTS, Source, check_sources, error_sentence, find_preset, merge, read_source
 from medtransfer.config.schema import Params
 from medtransfer.config.schema.study_file import About
@@ -22,7 +23,6 @@ from medtransfer.errors import InputError
 from medtransfer.wording import did_you_mean
 
 STUDIES = DEFAULTS.with_name("studies")  # in a clone of the project a link to studies/ at its root
-ABOUT, LAID_OVER, PARTS = "about", "params", "parts"
 
 
 @dataclass(frozen=True)
