@@ -67,7 +67,7 @@ def test_a_random_initialisation_with_two_names_is_one_row(workplace: Path) -> N
 def test_only_the_names_that_were_asked_for_are_exported(workplace: Path) -> None:
     add(0.5)
     assert export_rows(OUT, PREPARED, names=False) == (
-        "1 rows in evidence.csv. Names in it: encoder unet; origin simple; source imagenet."
+        "1 row in evidence.csv. Names in it: encoder unet; origin simple; source imagenet."
     )
     text = OUT.read_text()
     assert "clinic-north" not in text and str(Path.home()) not in text and str(workplace) not in text
@@ -91,10 +91,10 @@ def test_a_store_without_fine_tunings_says_so(workplace: Path) -> None:
     params = {name: value for name, value in PARAMS.items() if name != "weights"}
     tracking.write_runs("finetune", [tracking.RunRecord("old", "old", params, {"dice": 0.5})], "runs")
     assert own_rows(PREPARED) == ([], 1)
-    with pytest.raises(InputError, match=r"but all of the 1 in the tracking store are of an older one; fine-tune again"):
+    with pytest.raises(InputError, match=r"but the tracking store holds only 1 fine-tuning of an older one; fine-tune again"):
         export_rows(OUT, PREPARED, names=False)
     add(0.5)
-    assert export_rows(OUT, PREPARED, names=False).endswith(" 1 fine-tunings of an older format are left out.")
+    assert export_rows(OUT, PREPARED, names=False).endswith(" 1 fine-tuning is of an older format and left out.")
 
 
 def test_own_and_imported_results_of_the_same_digests_count_once(workplace: Path) -> None:

@@ -220,7 +220,7 @@ def test_oxford_pets(border: str, value: int, read: Read) -> None:
         assert np.array_equal(mask, drawn((value, 3, 3, 17, 20), (1, 4, 4, 16, 12 + seed)))
     assert described.ignore == (border == "ignore") and dict(described.left_out) == {}
     (note,) = described.notes
-    assert note.startswith("1 photographs are not in list.txt and are not read, such as ") and note.endswith("Egyptian_Mau_14.jpg")
+    assert note.startswith("1 photograph is not in list.txt and not read, such as ") and note.endswith("Egyptian_Mau_14.jpg")
 
 
 def test_subsets_of_oxford_pets(read: Read, tmp_path: Path) -> None:

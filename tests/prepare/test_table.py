@@ -71,7 +71,7 @@ def test_missing_images_are_named_or_skipped(root: Path) -> None:
     with pytest.raises(InputError, match=r"but 2 rows name an image .* such as .*x\.png in line 3 of .*labels\.csv; complete"):
         run(root)
     skipped, unnamed, _ = run(root, missing="skip").notes
-    assert skipped.startswith("2 rows name") and skipped.endswith("they are skipped")
+    assert skipped.startswith("2 rows name") and skipped.endswith("such rows are skipped")
     assert unnamed == f"2 images are in no row of the table and not read, such as {root / 'b.png'}"
 
 
@@ -258,8 +258,8 @@ def test_splits_of_lists(root: Path) -> None:
         InputError, match=r"for every line of .*test\.txt, but there is none for 'x y\.png' \(1 such in all lists\)"
     ):
         run(root, split_lists=lists)
-    overlap = "1 names are in the list of training images and in another one, which counts (c.png)"
-    unused = "1 names in the lists of splits have no image (such as x y.png)"
+    overlap = "1 name is in the list of training images and in another one, which counts (c.png)"
+    unused = "1 name in the lists of splits without an image (such as x y.png)"
     assert run(root, split_lists=lists, missing="skip").notes == (overlap, unused, OWN)
     write_lines(root / "test.txt", "c.png")
     with pytest.raises(InputError, match=r"'c\.png' in one list, but .*test\.txt has it as test and another list as validation"):

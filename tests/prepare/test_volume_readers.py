@@ -336,7 +336,7 @@ def test_patterns_name_channels_and_cases(tmp_path: Path) -> None:
     options = {"images": ["{case}/flair.nii.gz", "{case}/t1.nii.gz", "{case}/t2.nii.gz"], "masks": "{case}/seg.nii.gz"}
     described = scan("nifti", tmp_path, group="(p[0-9])/", **options)
     assert [(item.split, item.group) for item in described.items] == [("train", "p1"), ("train", "p1"), ("test", "p2")]
-    assert "1 volumes match neither `images` nor `masks` and are not read, such as" in described.notes[0]
+    assert "1 volume is not read, since neither `images` nor `masks` matches, such as" in described.notes[0]
     check_pixels(load(described), np.stack([volume(2), volume(0), volume(1)], axis=-1), labels(1))
     (tmp_path / "train/p1/b/t2.nii.gz").unlink()
     with pytest.raises(InputError, match=r"volume {case}/t2.nii.gz of the case p1/b"):
@@ -352,7 +352,7 @@ def test_a_case_that_a_pattern_names_twice_is_the_same(tmp_path: Path) -> None:
     save(tmp_path / "brats_12/brats_1_t1.nii.gz", volume(9))
     described = scan("nifti", tmp_path, images=["{case}/{case}_t1", "{case}/{case}_t2"], masks="{case}/{case}_seg.nii.gz")
     assert [item.source for item in described.items] == [f"{case}/{case}_t1.nii.gz" for case in ("brats_1", "brats_12")]
-    assert described.notes[0].startswith("1 volumes match neither") and described.notes[0].endswith("/brats_12/brats_1_t1.nii.gz")
+    assert described.notes[0].startswith("1 volume is not read") and described.notes[0].endswith("/brats_12/brats_1_t1.nii.gz")
     check_pixels(load(described, 1), np.stack([volume(0), volume(1)], axis=-1), labels(1))
 
 
@@ -591,7 +591,7 @@ def test_a_mask_is_turned_onto_its_series(tmp_path: Path) -> None:
 def test_phases_two_series_and_unread_series_are_named(tmp_path: Path) -> None:
     root = write_dicom(tmp_path, cases=2)
     shutil.copytree(root / "images/case1", root / "other")
-    assert scan("dicom", root).notes[0].startswith("1 volumes match neither `images` nor `masks`")
+    assert scan("dicom", root).notes[0].startswith("1 volume is not read, since neither `images` nor `masks` matches")
     shutil.copy(root / "images/case0/0.dcm", root / "images/case0/9.dcm")
     with pytest.raises(InputError, match=r"one slice at each position, but .*0.dcm and .*9.dcm|9.dcm and .*0.dcm"):
         scan("dicom", root)

@@ -8,7 +8,7 @@ from medtransfer.analysis.no_results import no_fine_tunings
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
-from medtransfer.wording import counted
+from medtransfer.wording import are, counted
 
 
 def export_rows(out: Path, prepared: Path, names: bool) -> str:
@@ -28,15 +28,15 @@ def export_rows(out: Path, prepared: Path, names: bool) -> str:
     rows, older = own_rows(prepared)
     if older and not rows:
         raise InputError(
-            f"expected fine-tunings of this version's format to export, but all of the {older:,} in the tracking store are of an "
-            "older one; fine-tune again with `medtransfer finetune`"
+            f"expected fine-tunings of this version's format to export, but the tracking store holds only "
+            f"{counted(older, 'fine-tuning')} of an older one; fine-tune again with `medtransfer finetune`"
         )
     if not rows:
         raise no_fine_tunings()
     write_evidence(out, rows if names else [row.anonymous for row in rows])
     columns = ["encoder", "origin", "source", *(["target"] if names else [])]
-    text = f"{len(rows)} rows in {out}. Names in it: {_listed(rows, columns)}."
-    return f"{text} {older} fine-tunings of an older format are left out." if older else text
+    text = f"{counted(len(rows), 'row')} in {out}. Names in it: {_listed(rows, columns)}."
+    return f"{text} {are(older, 'fine-tuning')} of an older format and left out." if older else text
 
 
 def _listed(rows: Sequence[EvidenceRow], columns: Sequence[str]) -> str:

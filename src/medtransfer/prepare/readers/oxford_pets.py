@@ -31,6 +31,7 @@ from medtransfer.prepare.readers.masked_images import IGNORED, MaskedImage, by_l
 from medtransfer.prepare.readers.masked_images import OPTIONS as IMAGE_OPTIONS
 from medtransfer.prepare.readers.split_lists import read_lines
 from medtransfer.records import require_file
+from medtransfer.wording import are
 
 CITATION = "O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, Cats and dogs, CVPR 2012, doi:10.1109/CVPR.2012.6248092"
 CLASS = "pet"
@@ -143,7 +144,7 @@ def note_unlisted(pets: Sequence[Pet], root: Path) -> tuple[str, ...]:
     """Return a note on photographs that list.txt does not name."""
     names = {pet.name for pet in pets}
     unlisted = sorted(path for path in (root / "images").glob("[!.]*.jpg") if path.stem not in names)
-    return (f"{len(unlisted)} photographs are not in list.txt and are not read, such as {unlisted[0]}",) if unlisted else ()
+    return (f"{are(len(unlisted), 'photograph')} not in list.txt and not read, such as {unlisted[0]}",) if unlisted else ()
 
 
 def _read_list(path: Path) -> list[re.Match[str]]:

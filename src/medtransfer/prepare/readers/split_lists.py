@@ -7,7 +7,7 @@ from typing import Any
 from medtransfer.errors import InputError
 from medtransfer.prepare.splits import SPLITS
 from medtransfer.records import in_one_line, require_file
-from medtransfer.wording import composed
+from medtransfer.wording import are, composed, counted
 
 OPTIONS: dict[str, Any] = {"split_lists": None, "missing": "refuse", "unlisted": "keep"}
 
@@ -79,7 +79,7 @@ class SplitLists:
         if self._twice:
             example = min(self._twice)
             notes.append(
-                f"{len(self._twice)} names are in the list of training images and in another one, which counts ({example})"
+                f"{are(len(self._twice), 'name')} in the list of training images and in another one, which counts ({example})"
             )
         if self._unused and not self._skip:
             name, path = next(iter(self._unused.items()))
@@ -88,7 +88,9 @@ class SplitLists:
                 "lists); complete the dataset, or set `missing: skip` to go without them"
             )
         if self._unused:
-            notes.append(f"{len(self._unused)} names in the lists of splits have no image (such as {next(iter(self._unused))})")
+            notes.append(
+                f"{counted(len(self._unused), 'name')} in the lists of splits without an image (such as {next(iter(self._unused))})"
+            )
         return notes
 
     def _read(self, path: Path, split: str) -> None:

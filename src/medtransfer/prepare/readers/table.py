@@ -75,7 +75,7 @@ from medtransfer.prepare.readers.table_labels import (
     plain,
 )
 from medtransfer.prepare.readers.table_rows import Row, fill, list_columns, list_tables, pick, read_rows
-from medtransfer.wording import are
+from medtransfer.wording import are, counted
 
 OPTIONS: dict[str, Any] = {
     "table": "labels.csv", "delimiter": ",", "header": None, "image": "{image}", "strip": "", "where": {},
@@ -216,13 +216,14 @@ class _Collected:
         if not self._missing:
             return ()
         name, where = self._missing[0]
-        message = f"{len(self._missing)} rows name an image that does not exist, such as {root / name} in {where}"
+        verb = "names" if len(self._missing) == 1 else "name"
+        message = f"{counted(len(self._missing), 'row')} {verb} an image that does not exist, such as {root / name} in {where}"
         if self._chosen["missing"] == "refuse":
             raise InputError(
                 f"expected the image of every row, but {message}; complete the dataset, correct the option image, or set "
                 "`missing: skip` to go without them"
             )
-        return (f"{message}; they are skipped",)
+        return (f"{message}; such rows are skipped",)
 
     def check_patients(self) -> tuple[str, ...]:
         """Return a note on patients that the table, or its paths, spell differently."""

@@ -22,6 +22,7 @@ from medtransfer.prepare.readers.contract import (
 )
 from medtransfer.prepare.readers.folder_layout import SPLITS
 from medtransfer.prepare.readers.volume_cases import OPTIONS, Case, scan_cases
+from medtransfer.wording import are
 
 
 def scan_folder(
@@ -73,7 +74,8 @@ def scan_folder(
     files = list_files(root)
     known = [path for path in files if path.name.lower().endswith(tuple(endings))] if endings else list_series(root, files)
     unread = [path for path in known if path not in read]
-    notes = (f"{len(unread)} volumes match neither `images` nor `masks` and are not read, such as {unread[0]}",) if unread else ()
+    passed_over = "not read, since neither `images` nor `masks` matches"
+    notes = (f"{are(len(unread), 'volume')} {passed_over}, such as {unread[0]}",) if unread else ()
     return scan_cases(
         cases, root, size, chosen, rule=rule, classes=chosen["classes"], channel_names=None, citation="own data", notes=notes
     )
