@@ -57,6 +57,12 @@ def test_the_runs_are_those_of_the_stage_and_are_reused(elsewhere, tiny_params, 
     assert len(tracking.read_runs("finetune")) == 2
 
 
+def test_of_what_the_store_has_no_run_is_built(elsewhere, monkeypatch):
+    assert publish(MODELS, PREPARED) == 2
+    monkeypatch.setattr("medtransfer.finetune.sync.record_of", lambda result, *_: pytest.fail(f"built {result.key}"))
+    assert publish(MODELS, PREPARED) == 0
+
+
 def test_a_published_model_comes_back_from_the_store(elsewhere, tiny_params):
     Path("data").rename("elsewhere")  # the prepared target need not exist
     assert publish(MODELS, PREPARED) == 2

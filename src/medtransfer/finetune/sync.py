@@ -12,6 +12,7 @@ from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked
+from medtransfer.progress import track
 from medtransfer.records import WEIGHTS_FILE, Cell, Result
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
@@ -29,11 +30,17 @@ def publish(models: Path, prepared: Path) -> int:
         Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
         that a process works on, and interrupted trainings, are skipped without a warning.
     """
-    records, skipped = [], dict[Path, Exception]()
     folders = sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path))
-    for folder in (folder for folder in folders if any(folder.glob("[!.]*"))):  # what a training resumes from is hidden
+    if not folders:
+        return 0
+    records, skipped, stored = [], dict[Path, Exception](), tracking.stored_cells("finetune")
+    for folder in track(folders, "reading the fine-tunings on disk", len(folders), "fine-tunings"):
+        if not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
+            continue
         try:
-            records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
+            result = _read(folder / "metrics.json")
+            if result.key not in stored:  # to keep the curves of all of a large study takes much memory
+                records.append(record_of(result, folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
     tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)

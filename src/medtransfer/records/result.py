@@ -1,7 +1,7 @@
 """Record of a fine-tuning: its name, its cell, and `metrics.json`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Cell(CellName):
     @property
     def key(self) -> str:
         """Digest of the cell, the tag `cell` of its run."""
-        return digest(without(asdict(self), WHOLE), 16)
+        return digest(without(vars(self), WHOLE), 16)
 
 
 @dataclass(frozen=True)

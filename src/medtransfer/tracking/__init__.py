@@ -1,7 +1,7 @@
 """Open, write and read runs of the tracking store; the only package that imports MLflow."""
 
 from medtransfer.tracking.artifacts import replace_artifacts
-from medtransfer.tracking.bulk import tag_runs, warn_of_unreadable, write_runs
+from medtransfer.tracking.bulk import stored_cells, tag_runs, warn_of_unreadable, write_runs
 from medtransfer.tracking.made import Made, make_of_store, read_states
 from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, require_project_run
@@ -47,5 +47,5 @@ __all__ = [
     "note", "note_reuse", "once", "open_run", "patient", "project_run_set_aside", "read_all_curves", "read_artifacts",
     "read_curve", "read_curves", "read_runs", "read_states", "refusal", "register_model", "replace_artifacts",
     "require_experiments", "require_project_run", "require_shared_store", "require_work_allowed", "reused", "save_model",
-    "shown_store", "store_uri", "tag_runs", "warn_of_unreadable", "watching", "write_runs",
+    "shown_store", "store_uri", "stored_cells", "tag_runs", "warn_of_unreadable", "watching", "write_runs",
 ]  # fmt: skip

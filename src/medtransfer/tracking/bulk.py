@@ -39,6 +39,11 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
         log.warning("%s %s: %s", what, words, "; ".join(reasons))
 
 
+def stored_cells(stage: str) -> set[str]:
+    """Return the cells that have a finished run, without those whose newest result the store missed."""
+    return {run.tags[CELL] for run in read_runs(stage, only=())} - {run.cell for run in missed.missed_runs(stage)}
+
+
 def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
     """Write the runs of cells that have no finished run, or whose newest result the store missed.
 
@@ -55,8 +60,7 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
     Raises:
         StoreLost: the connection to the store is lost; runs that it has received are not written again next time.
     """
-    started = {run.cell: run.started for run in missed.missed_runs(stage)}
-    if not records or not started and {record.cell for record in records} <= {run.tags[CELL] for run in read_runs(stage, only=())}:
+    if not records or {record.cell for record in records} <= stored_cells(stage):
         return 0
     client = store.connect()
     with store.one_writer(client):
