@@ -52,6 +52,17 @@ def test_a_refused_command_makes_no_store(words: str, tmp_path: Path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == [NARROW]
 
 
+@pytest.mark.parametrize("words", ["report", "search", "search --results replay", "explain", "explain --results replay"])
+def test_other_runs_are_not_read_for_a_refusal(
+    words: str, workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    shutil.copy(empty_store, workplace / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
+    monkeypatch.setattr("medtransfer.tracking.made.beside", lambda *_: pytest.fail("read the states of all runs"))
+    with pytest.raises(InputError, match="it holds none"):
+        cli.main(words.split(), standalone_mode=False)
+
+
 @pytest.mark.parametrize("without", ["file", "tables", "runs"])
 def test_a_store_without_runs_is_read_as_empty(
     without: str, workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch

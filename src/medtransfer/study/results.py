@@ -45,8 +45,9 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     judged = None if everything else _with_plan(params)
     section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
 
+    require_results("own")
+
     def load() -> "Make":
-        require_results("own")
         with loading("report"):
             from medtransfer.report.stage import run
         return partial(run, section, setting, views, judged, eta)
@@ -79,8 +80,9 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     section, default, views, drawn = params.search, robustness_of(params.score), views_of(params.score), params.report
     judged = None if everything or section.results == "replay" else _with_plan(params)
 
+    require_results(section.results)
+
     def load() -> "Make":
-        require_results(section.results)
         with loading("search"):
             from medtransfer.papers.hidy2024.searchable import read_replayed
             from medtransfer.search.results import read_own
@@ -114,8 +116,9 @@ def explain(params: Params, force: bool = False) -> str:
         judged = _with_plan(params)
         records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
+    require_results(section.results)
+
     def load() -> "Make":
-        require_results(section.results)
         with loading("explain"):
             from medtransfer.analysis.planned import compare_with_plan
             from medtransfer.analysis.pools import collect
