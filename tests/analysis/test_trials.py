@@ -16,6 +16,7 @@ from tests.analysis.test_judge import SAMPLING, pool
 from tests.report.test_report import CELL
 
 from medtransfer import tracking
+from medtransfer.analysis import trials
 from medtransfer.analysis.halving import plan_rungs
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.pools import collect
@@ -81,6 +82,27 @@ def test_a_race_by_hand() -> None:
         (2, 1): 0.2,  # 3 and 1, 3
     }
     assert outcomes_of_choices(outcomes, outcomes, (4, 2)) == pytest.approx(list(by_order.values()))
+
+
+@pytest.mark.parametrize("most", [1, 20, 100])
+def test_orders_are_taken_a_few_at_a_time(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand seeds took 7 GiB."""
+    outcomes = np.random.default_rng(3).normal(size=(4, 5))
+    whole = outcomes_of_choices(outcomes, outcomes, (4, 2))
+    monkeypatch.setattr(trials, "MOST_VALUES", most)
+    assert len(whole) == 20 and outcomes_of_choices(outcomes, outcomes, (4, 2)).tolist() == whole.tolist()
+
+
+def test_of_very_many_orders_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their mean is that of all but for chance, and does not depend on how many are taken at a time."""
+    outcomes = np.random.default_rng(4).normal(size=(6, 9))
+    every = outcomes_of_choices(outcomes, outcomes, (6, 2))
+    monkeypatch.setattr(trials, "MOST_ORDERS", 71)
+    drawn = outcomes_of_choices(outcomes, outcomes, (6, 2))
+    monkeypatch.setattr(trials, "MOST_VALUES", 40)
+    assert (len(every), len(drawn)) == (72, 71) and outcomes_of_choices(outcomes, outcomes, (6, 2)).tolist() == drawn.tolist()
+    assert set(drawn.round(9)) <= set(every.round(9))
+    assert abs(drawn.mean() - every.mean()) < 4 * every.std() / np.sqrt(71)
 
 
 def test_the_earlier_of_equal_candidates_wins() -> None:

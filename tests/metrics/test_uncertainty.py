@@ -10,6 +10,8 @@ from scipy import stats
 
 from medtransfer.metrics.uncertainty import (
     Estimates,
+    _errors,
+    _satterthwaite,
     confidence_set,
     draw_groups,
     estimate,
@@ -276,3 +278,16 @@ def test_whole_groups_are_drawn() -> None:
     assert np.all(taken[:, [0, 1, 3]].sum(axis=1) == 3)  # as many groups as there are
     assert np.cov(taken[:, [0, 1, 3]].T) == pytest.approx(stats.multinomial(3, [1 / 3] * 3).cov(), abs=0.03)
     assert np.array_equal(taken[:100], draw_groups(groups, 100, generator()))
+
+
+@pytest.mark.parametrize("apart", [(), (0,)])
+def test_errors_of_one_candidate_are_those_of_all_its_parts(apart: tuple[int, ...]) -> None:
+    """For a chosen candidate two variances are added in each row, in place of one for every candidate, and to the same bits."""
+    rng = np.random.default_rng(5)
+    estimates = estimate({key: rng.normal(0.5 + key / 100, 0.02, 4).tolist() for key in range(9)}, apart)
+    for chosen in range(9):
+        weights = (np.arange(9) == chosen).astype(float)
+        ratios = weights @ estimates.means / estimates.means
+        parts = ((weights - np.diag(ratios)) * estimates.errors) ** 2
+        for got, expected in zip(_errors(estimates, weights, ratios), _satterthwaite(estimates, parts, np.arange(9)), strict=True):
+            assert got.tolist() == expected.tolist()

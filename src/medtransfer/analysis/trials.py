@@ -1,12 +1,13 @@
 """Judge ways of choosing that fine-tune candidates first: chosen on some seeds, judged on the others.
 
-Every order of the seeds is a repetition. The released results, and studies without validation samples, hold the outcome on the
-test images alone: a choice is then made on the same test images as it is judged on, though never by the same fine-tuning.
+Every order of the seeds is a repetition; where there are very many, some are drawn. The released results, and studies without
+validation samples, hold the outcome on the test images alone: a choice is then made on the same test images as it is judged on,
+though never by the same fine-tuning.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import permutations
-from math import inf
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, permutations
+from math import inf, perm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,16 @@ from medtransfer.analysis.model import Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.ties import DIGITS
 from medtransfer.metrics.transfer import Key
+from medtransfer.seeds import derive_seed
 from medtransfer.selectors.selectors import Selector
 
 Array = NDArray[np.float64]
+MOST_ORDERS = 50_000  # 15 seeds in four rungs have 32,760, in five 360,360
+MOST_VALUES = 2**22  # in an array, so that many candidates, seeds or orders take little memory
 
 
 def judge_trial(pool: Pool, selector: Selector, spent: float) -> Verdict:
-    """Judge a selector with a trial that the pool has enough seeds for: the mean over all orders of the common seeds.
+    """Judge a selector with a trial that the pool has enough seeds for: the mean over the orders of the common seeds.
 
     The outcome of a choice is its mean over the seeds that it was not made on. TIS relates it to the best mean over all common
     seeds, as for every other selector: a choice that does not look at the fine-tunings has its usual TIS.
@@ -54,13 +58,34 @@ def seed_table(pool: Pool, values: Mapping[tuple[Key, int], float]) -> Array:
 def outcomes_of_choices(seen: Array, outcomes: Array, rungs: Sequence[int]) -> Array:
     """Return the outcome of the choice for each order of the seeds, (P,), its mean over the seeds that it was not made on.
 
+    Where there are more than MOST_ORDERS, as many are drawn.
+
     Args:
         seen: values by which candidates are chosen, (C, S); the earlier of equal ones wins.
         outcomes: values by which choices are judged, (C, S).
         rungs: number of candidates in each rung; the last candidates are in the first. Fewer than S.
     """
     count, seeds = outcomes.shape
-    orders = np.array(list(permutations(range(seeds), len(rungs))))  # (P, R)
+    at_once = max(1, MOST_VALUES // max(count * len(rungs), seeds))
+    return np.concatenate([_outcomes(seen, outcomes, rungs, orders) for orders in _orders(seeds, len(rungs), at_once)])
+
+
+def _orders(seeds: int, rungs: int, at_once: int) -> Iterator[NDArray[np.int_]]:
+    """Yield the seeds of the rungs in each order, `at_once` orders at a time, (P, R)."""
+    if perm(seeds, rungs) <= MOST_ORDERS:
+        every = permutations(range(seeds), rungs)
+        while part := list(islice(every, at_once)):
+            yield np.array(part)
+        return
+    rng = np.random.default_rng(derive_seed("orders of seeds", seeds, rungs))
+    for start in range(0, MOST_ORDERS, at_once):
+        part_size = min(at_once, MOST_ORDERS - start)
+        yield rng.permuted(np.tile(np.arange(seeds), (part_size, 1)), axis=1)[:, :rungs]
+
+
+def _outcomes(seen: Array, outcomes: Array, rungs: Sequence[int], orders: NDArray[np.int_]) -> Array:
+    """Return the outcome of the choice for each of some orders, (P,)."""
+    count, seeds = outcomes.shape
     totals = seen[:, orders].cumsum(axis=2).round(DIGITS)  # (C, P, R); sums in another order may differ by rounding
     left = np.arange(count)[:, None] >= count - rungs[0] + np.zeros(len(orders), dtype=int)  # (C, P)
     for rung, size in enumerate((*rungs[1:], 1)):

@@ -199,8 +199,15 @@ def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...
 
 def _errors(estimates: Estimates, weights: Array, factors: Array) -> tuple[Array, Array]:
     """Return standard errors and degrees of freedom, each (C,), of `weights @ means - factors * means`."""
-    parts = ((weights - np.diag(factors)) * estimates.errors) ** 2  # (C, C): candidate compared with x share of the variance
-    return _satterthwaite(estimates, parts, np.arange(len(parts)))
+    count = len(weights)
+    (used,) = np.nonzero(weights)
+    if len(used) == 1:  # a row has two candidates, or one; C rows of C candidates would take seconds where there are hundreds
+        candidates = np.stack([np.full(count, used[0]), np.arange(count)], axis=-1)  # (C, 2)
+        shares = np.stack([np.full(count, weights[used[0]]), -factors], axis=-1)
+        shares[used[0]] = weights[used[0]] - factors[used[0]], 0.0
+    else:
+        candidates, shares = np.arange(count), weights - np.diag(factors)  # (C,), (C, C)
+    return _satterthwaite(estimates, (shares * estimates.errors[candidates]) ** 2, candidates)
 
 
 def _satterthwaite(estimates: Estimates, parts: Array, candidates: NDArray[np.int_]) -> tuple[Array, Array]:
