@@ -14,10 +14,12 @@ from tests.tasks.fakes import Watched
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.finetune import sync
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
-from medtransfer.records import CellName
+from medtransfer.records import CellName, file_states
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.results import read_result
 
 MODELS, PREPARED, CHECKPOINTS = Path("models"), Path("data/validated"), Path("checkpoints")
 CELLS = [CellName("sample", "unet", "simple", 3, mode, 7) for mode in ("full", "decoder")]
@@ -61,6 +63,24 @@ def test_of_what_the_store_has_no_run_is_built(elsewhere, monkeypatch):
     assert publish(MODELS, PREPARED) == 2
     monkeypatch.setattr("medtransfer.finetune.sync.record_of", lambda result, *_: pytest.fail(f"built {result.key}"))
     assert publish(MODELS, PREPARED) == 0
+
+
+def test_what_the_store_has_is_read_once_until_it_changes(elsewhere, monkeypatch):
+    assert publish(MODELS, PREPARED) == 2
+    read = []
+    monkeypatch.setattr(sync, "read_result", lambda path: read.append(path) or read_result(path))
+    monkeypatch.setattr(file_states, "SETTLED", 3600)  # they may still change without another time of change
+    assert publish(MODELS, PREPARED) == 0 and len(read) == 2
+    monkeypatch.setattr(file_states, "SETTLED", -60)
+    assert publish(MODELS, PREPARED) == 0 and len(read) == 4  # which remembers them
+    assert publish(MODELS, PREPARED) == 0 and len(read) == 4
+    change(key="another")
+    assert publish(MODELS, PREPARED) == 0 and len(read) == 5
+    for file in Path(".medtransfer/results").iterdir():
+        file.write_text('{"sample": 3}')
+    assert publish(MODELS, PREPARED) == 0 and len(read) == 7
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///another.db")
+    assert publish(MODELS, PREPARED) == 1  # the one that was not changed: it is known, but not stored
 
 
 def test_a_published_model_comes_back_from_the_store(elsewhere, tiny_params):

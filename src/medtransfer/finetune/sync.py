@@ -10,6 +10,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
+from medtransfer.finetune.known_keys import METRICS, KnownKeys
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked
 from medtransfer.progress import track
@@ -34,27 +35,34 @@ def publish(models: Path, prepared: Path) -> int:
     if not folders:
         return 0
     records, skipped, stored = [], dict[Path, Exception](), tracking.stored_cells("finetune")
+    keys = KnownKeys(models)
     for folder in track(folders, "reading the fine-tunings on disk", len(folders), "fine-tunings"):
-        if not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
+        if keys.find(folder) in stored or not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
             continue
         try:
-            result = _read(folder / "metrics.json")
+            result = _read(folder / METRICS)
+            keys.note(folder, result.key)
             if result.key not in stored:  # to keep the curves of all of a large study takes much memory
+                _require_weights(result, folder)
                 records.append(record_of(result, folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
+    keys.write()
     tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 
 def _read(path: Path) -> Result:
-    """Read a result; its folder must hold the weights, and its key must be that of its cell."""
+    """Read a result; its key must be that of its cell."""
     result = read_result(path)
-    if result.parts and not path.with_name(WEIGHTS_FILE).exists():
-        raise InputError(f"expected {WEIGHTS_FILE} beside {path}, but it does not exist; fine-tune again or fetch it")
     if Cell(**result.cell).key != result.key:
         raise InputError(f"expected the key of its cell in {path}, but got {result.key}; fine-tune again")
     return result
+
+
+def _require_weights(result: Result, folder: Path) -> None:
+    if result.parts and not (folder / WEIGHTS_FILE).exists():
+        raise InputError(f"expected {WEIGHTS_FILE} beside {folder / METRICS}, but it does not exist; fine-tune again or fetch it")
 
 
 def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecord:
