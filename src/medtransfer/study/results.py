@@ -84,16 +84,18 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
 
     def load() -> "Make":
         with loading("search"):
-            from medtransfer.papers.hidy2024.searchable import read_replayed
             from medtransfer.search.results import read_own
-            from medtransfer.search.stage import run
 
         def make() -> tracking.Made:
             if section.results == "replay":
+                with loading("search"):
+                    from medtransfer.papers.hidy2024.searchable import read_replayed
                 results = read_replayed()
             else:
                 settings = set(product(section.distances, section.levels))
                 results = read_own(default, settings, views, drawn.least, judged, section.indicators)
+            with loading("search"):  # once there is something to search on
+                from medtransfer.search.stage import run
             return run(section, results, default, drawn.confidence, drawn.margin)
 
         return make
