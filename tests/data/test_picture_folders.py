@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from medtransfer.data.picture_folders import list_folder
+from medtransfer.errors import InputError
 
 
 def touch(root: Path, *names: str) -> None:
@@ -22,5 +23,5 @@ def test_links_are_followed_once_and_hidden_files_are_not(tmp_path: Path) -> Non
     assert listed.pictures == ["b.PNG", "deep/a.webp", "link/étude 1.jpg"]
     assert listed.describe_passed_over() == ".gz (1, such as x.tar.gz)"
     assert list_folder(tmp_path / "in", leave_out=tmp_path / "in" / "deep").pictures == ["b.PNG", "link/étude 1.jpg"]
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(InputError, match="nowhere"):
         list_folder(tmp_path / "nowhere")
