@@ -23,11 +23,14 @@ class KnownKeys:
         self._before, self._now = _read(self._file), dict[str, tuple[State, str]]()
         self._states: dict[str, State] = {}
 
-    def find(self, folder: Path) -> str | None:
-        """Return the key of a model whose `metrics.json` has not changed since it was read; None if it has to be read."""
-        name = folder.relative_to(self._models).as_posix()
+    def find(self, name: str) -> str | None:
+        """Return the key of a model whose `metrics.json` has not changed since it was read; None if it has to be read.
+
+        Args:
+            name: path of its folder below that of all models.
+        """
         try:
-            state = self._states[name] = file_state(folder / METRICS)
+            state = self._states[name] = file_state(f"{self._models}/{name}/{METRICS}")
         except FileNotFoundError:
             return None
         known, key = self._before.get(name, (None, None))
@@ -36,9 +39,8 @@ class KnownKeys:
         self._now[name] = state, key
         return key
 
-    def note(self, folder: Path, key: str) -> None:
+    def note(self, name: str, key: str) -> None:
         """Remember the key of a model that was read after it was not found."""
-        name = folder.relative_to(self._models).as_posix()
         if is_settled(self._states[name], self._moment):
             self._now[name] = self._states[name], key
 

@@ -3,6 +3,7 @@
 So models that `dvc pull` fetched count in the tables like models that were trained here.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.known_keys import METRICS, KnownKeys
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.locks import is_locked
+from medtransfer.locks import is_locked, lock_path
 from medtransfer.progress import track
 from medtransfer.records import WEIGHTS_FILE, Cell, Result
 from medtransfer.tasks import TASKS
@@ -31,17 +32,18 @@ def publish(models: Path, prepared: Path) -> int:
         Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
         that a process works on, and interrupted trainings, are skipped without a warning.
     """
-    folders = sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path))
-    if not folders:
+    names = _list_models(models)
+    if not names:
         return 0
     records, skipped, stored = [], dict[Path, Exception](), tracking.stored_cells("finetune")
     keys = KnownKeys(models)
-    for folder in track(folders, "reading the fine-tunings on disk", len(folders), "fine-tunings"):
-        if keys.find(folder) in stored or not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
+    for name in track(names, "reading the fine-tunings on disk", len(names), "fine-tunings"):
+        folder = models / name
+        if keys.find(name) in stored or not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
             continue
         try:
             result = _read(folder / METRICS)
-            keys.note(folder, result.key)
+            keys.note(name, result.key)
             if result.key not in stored:  # to keep the curves of all of a large study takes much memory
                 _require_weights(result, folder)
                 records.append(record_of(result, folder, prepared))
@@ -50,6 +52,20 @@ def publish(models: Path, prepared: Path) -> int:
     keys.write()
     tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
+
+
+def _list_models(models: Path) -> list[str]:
+    """Return the models that no process works on, as `<target>/<encoder>-<origin>/<cell>`, sorted."""
+    names = []
+    for series in (path for path in models.glob("*/*") if path.is_dir()):
+        with os.scandir(series) as entries:  # a call of stat for each of tens of thousands would take longer than the rest
+            folders = {entry.name: entry.is_dir() for entry in entries}
+        below = series.relative_to(models).as_posix()
+        for name in (name for name, is_folder in folders.items() if is_folder and not name.startswith(".")):
+            path = series / name
+            if lock_path(path).name not in folders or not is_locked(path):
+                names.append(f"{below}/{name}")
+    return sorted(names)
 
 
 def _read(path: Path) -> Result:

@@ -3,6 +3,7 @@
 A replacement of the same size may have the old time of its content (`cp -p`, `rsync -a`), but not that of its metadata.
 """
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ SETTLED = 2.0  # seconds: clocks of file systems may be as coarse, so a file tha
 State = tuple[int, int, int]
 
 
-def file_state(path: Path) -> State:
+def file_state(path: Path | str) -> State:
     """Return the size of a file in bytes, and the times of the last change of its content and metadata in nanoseconds."""
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116  # `Path` takes twice as long
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
