@@ -17,6 +17,7 @@ from medtransfer.config import Params
 from medtransfer.finetune import sync
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
+from medtransfer.locks import exclusive
 from medtransfer.records import CellName, file_states
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
@@ -63,6 +64,14 @@ def test_of_what_the_store_has_no_run_is_built(elsewhere, monkeypatch):
     assert publish(MODELS, PREPARED) == 2
     monkeypatch.setattr("medtransfer.finetune.sync.record_of", lambda result, *_: pytest.fail(f"built {result.key}"))
     assert publish(MODELS, PREPARED) == 0
+
+
+def test_a_model_that_a_process_works_on_is_left_alone(elsewhere, caplog):
+    caplog.set_level(logging.WARNING, "medtransfer")
+    (FOLDER / "metrics.json").write_text("half of i")
+    with exclusive(FOLDER):
+        assert publish(MODELS, PREPARED) == 1 and caplog.text == ""  # the other one
+    assert publish(MODELS, PREPARED) == 0 and "e003-full-s7" in caplog.text
 
 
 def test_what_the_store_has_is_read_once_until_it_changes(elsewhere, monkeypatch):
