@@ -1,10 +1,15 @@
 """Fine-tuned models on disk become the runs that their training would have left; what is unfinished is named and left out."""
 
+import errno
+import errno
 import json
 import logging
+import os
+import os
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from tests.tasks.fakes import Watched
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.finetune import sync
+from medtransfer.finetune.known_keys import KnownKeys
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
 from medtransfer.locks import exclusive
@@ -92,6 +98,34 @@ def test_what_the_store_has_is_read_once_until_it_changes(elsewhere, monkeypatch
     assert publish(MODELS, PREPARED) == 1  # the one that was not changed: it is known, but not stored
 
 
+@pytest.mark.parametrize("key", ['"another"', "3", "null", "[]", "{}"])
+def test_a_damaged_cache_is_read_past(key, elsewhere, monkeypatch):
+    """Also one that holds something else for a file as it is."""
+    monkeypatch.setattr(file_states, "SETTLED", -60)
+    assert publish(MODELS, PREPARED) == 2
+    (cache,) = Path(".medtransfer/results").iterdir()
+    kept = cache.read_text()
+    known = {name: [*state, json.loads(key)] for name, (*state, _) in json.loads(kept).items()}
+    cache.write_text(json.dumps(known))
+    assert publish(MODELS, PREPARED) == 0 and cache.read_text() == kept
+
+
+def test_a_result_that_is_finished_meanwhile_is_published(elsewhere, monkeypatch, caplog):
+    """It is read next time, too, since its state is not known."""
+    path = (FOLDER / "metrics.json").rename("finished.json")
+    find = KnownKeys.find
+
+    def finish(keys, name):
+        key = find(keys, name)
+        if MODELS / name == FOLDER:
+            path.rename(FOLDER / "metrics.json")
+        return key
+
+    monkeypatch.setattr(KnownKeys, "find", finish)
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(MODELS, PREPARED) == 2 and caplog.text == ""
+
+
 def test_a_published_model_comes_back_from_the_store(elsewhere, tiny_params):
     Path("data").rename("elsewhere")  # the prepared target need not exist
     assert publish(MODELS, PREPARED) == 2
@@ -132,9 +166,33 @@ FAULTS = {
     ),
     "of another cell": (lambda: change(key="another"), "the key of its cell in .* but got another"),
     "a cell with other fields": (lambda: change(cell={"what": 1}), "TypeError"),
+    "a circular link": (lambda: (drop("metrics.json"), (FOLDER / "metrics.json").symlink_to("metrics.json")), "leads nowhere"),
     "a foreign recipe": (lambda: change(settings={"what": 1}), "KeyError"),
     "curves that are none": (lambda: change(curves=[1, 2]), "curves .* must be a mapping of keys to values"),
 }
+
+
+@pytest.mark.parametrize("closed", [MODELS, MODELS / "sample", FOLDER.parent])
+def test_a_closed_folder_of_models_is_named(closed, elsewhere, monkeypatch, caplog):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(MODELS, PREPARED) == 0
+    assert f"1 fine-tuning on disk cannot be read; only what the tracking store already has is used: {closed} (" in caplog.text
+
+
+def test_links_to_models_are_followed(elsewhere):
+    Path("models").rename("disk")
+    MODELS.mkdir()
+    (MODELS / "sample").symlink_to(Path("disk/sample").resolve())
+    (MODELS / "circle").symlink_to("circle")
+    assert publish(MODELS, PREPARED) == 2
 
 
 def test_an_interrupted_training_is_no_unreadable_result(elsewhere, caplog):
@@ -143,6 +201,23 @@ def test_an_interrupted_training_is_no_unreadable_result(elsewhere, caplog):
     (FOLDER / ".resume.safetensors").write_bytes(b"of epoch 3")
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 1 and caplog.text == ""  # the other one
+
+
+def test_a_folder_that_may_not_be_read_is_named(elsewhere, monkeypatch, caplog):
+    """Such as one of another user; for root, who may read every folder, too."""
+    stat, listdir = os.stat, os.listdir
+
+    def refuse(call, path, *args, **kwargs):
+        if Path(path) == FOLDER / "metrics.json" or (call is listdir and Path(path) == FOLDER):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return call(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", partial(refuse, stat))
+    monkeypatch.setattr(os, "listdir", partial(refuse, listdir))
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(MODELS, PREPARED) == 1  # the other one
+    (message,) = caplog.messages
+    assert f"{FOLDER} (PermissionError: [Errno 13] Permission denied: '{FOLDER}')" in message
 
 
 @pytest.mark.parametrize("name", FAULTS)

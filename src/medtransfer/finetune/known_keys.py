@@ -31,7 +31,7 @@ class KnownKeys:
         """
         try:
             state = self._states[name] = file_state(f"{self._models}/{name}/{METRICS}")
-        except FileNotFoundError:
+        except OSError:  # it is missing, or may not be read, which reading it says
             return None
         known, key = self._before.get(name, (None, None))
         if known != state or key is None:
@@ -41,8 +41,9 @@ class KnownKeys:
 
     def note(self, name: str, key: str) -> None:
         """Remember the key of a model that was read after it was not found."""
-        if is_settled(self._states[name], self._moment):
-            self._now[name] = self._states[name], key
+        state = self._states.get(name)  # None of one that was finished meanwhile
+        if state is not None and is_settled(state, self._moment):
+            self._now[name] = state, key
 
     def write(self) -> None:
         """Keep what was found and noted; a user who may not write there reads the results again the next time."""
@@ -54,6 +55,6 @@ class KnownKeys:
 def _read(path: Path) -> dict[str, tuple[State, str]]:
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
-        return {name: ((size, modified, changed), key) for name, (size, modified, changed, key) in found.items()}
+        return {name: ((size, modified, changed), str(key)) for name, (size, modified, changed, key) in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

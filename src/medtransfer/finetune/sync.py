@@ -32,40 +32,59 @@ def publish(models: Path, prepared: Path) -> int:
         Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
         that a process works on, and interrupted trainings, are skipped without a warning.
     """
-    names = _list_models(models)
-    if not names:
-        return 0
-    records, skipped, stored = [], dict[Path, Exception](), tracking.stored_cells("finetune")
-    keys = KnownKeys(models)
+    records, skipped = [], dict[Path, Exception]()
+    names = _list_models(models, skipped)
+    stored, keys = tracking.stored_cells("finetune") if names else set[str](), KnownKeys(models)
     for name in track(names, "reading the fine-tunings on disk", len(names), "fine-tunings"):
         folder = models / name
-        if keys.find(name) in stored or not any(folder.glob("[!.]*")):  # what a training resumes from is hidden
+        if keys.find(name) in stored:
             continue
         try:
+            if all(path.name.startswith(".") for path in folder.iterdir()):  # what a training resumes from is hidden
+                continue
             result = _read(folder / METRICS)
             keys.note(name, result.key)
             if result.key not in stored:  # to keep the curves of all of a large study takes much memory
                 _require_weights(result, folder)
                 records.append(record_of(result, folder, prepared))
-        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
+        except (InputError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
     keys.write()
     tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 
-def _list_models(models: Path) -> list[str]:
-    """Return the models that no process works on, as `<target>/<encoder>-<origin>/<cell>`, sorted."""
+def _list_models(models: Path, skipped: dict[Path, Exception]) -> list[str]:
+    """Return the models that no process works on, as `<target>/<encoder>-<origin>/<cell>`; folders that are closed are skipped."""
     names = []
-    for series in (path for path in models.glob("*/*") if path.is_dir()):
-        with os.scandir(series) as entries:  # a call of stat for each of tens of thousands would take longer than the rest
-            folders = {entry.name: entry.is_dir() for entry in entries}
-        below = series.relative_to(models).as_posix()
-        for name in (name for name, is_folder in folders.items() if is_folder and not name.startswith(".")):
-            path = series / name
-            if lock_path(path).name not in folders or not is_locked(path):
-                names.append(f"{below}/{name}")
-    return sorted(names)
+    for target in _folders(models, skipped)[0]:
+        for series in _folders(models / target, skipped)[0]:
+            folder = models / target / series
+            cells, files = _folders(folder, skipped)
+            for cell in cells:
+                if lock_path(folder / cell).name not in files or not is_locked(folder / cell):
+                    names.append(f"{target}/{series}/{cell}")
+    return names
+
+
+def _folders(folder: Path, skipped: dict[Path, Exception]) -> tuple[list[str], set[str]]:
+    """Return the names of the folders in a folder, sorted and without hidden ones, and those of its files.
+
+    A call of stat for each of tens of thousands would take longer than the rest.
+    """
+    folders, files = [], set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir()):
+                    folders.append(entry.name)
+                else:
+                    files.add(entry.name)
+    except FileNotFoundError:  # nothing was fine-tuned, or a folder was removed meanwhile
+        pass
+    except OSError as error:
+        skipped[folder] = error
+    return sorted(name for name in folders if not name.startswith(".")), files
 
 
 def _read(path: Path) -> Result:
