@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     scandir = os.scandir
 
     def refuse(path: str | os.PathLike[str]) -> object:
-        if Path(path).name in ("closed", ".hidden"):
+        if Path(path).name in ("closed", ".hidden", "lost+found", "System Volume Information", "$RECYCLE.BIN"):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scandir(path)
 
@@ -51,6 +51,22 @@ def test_a_closed_folder_is_named(read: Callable[[Path], object], folder: Path) 
         read(folder)
     (folder / "closed").rename(folder / ".closed")  # hidden ones are passed over
     require_readable(folder / "open")
+
+
+@pytest.mark.parametrize("read", READING[:4], ids=lambda read: read.__name__)
+def test_a_folder_of_the_file_system_may_be_closed(read: Callable[[Path], object], folder: Path) -> None:
+    """Only root may read lost+found, which is in the top folder of a disk."""
+    for name in ("lost+found", "System Volume Information", "open/$RECYCLE.BIN"):
+        (folder / "closed").rename(folder / name)
+        assert "b.png" not in str(read(folder))
+        (folder / name).rename(folder / "closed")
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.nii").touch()
+    (tmp_path / "a/up").symlink_to("..")
+    assert list_files(tmp_path) == [tmp_path / "a/b.nii"]
 
 
 def test_a_file_that_may_not_be_read_needs_other_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,13 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from medtransfer.errors import InputError
 
+LITTER = (
+    ".",
+    "__MACOSX",
+    "lost+found",
+    "System Volume Information",
+    "$RECYCLE.BIN",
+)  # how the names of files that systems make begin
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 
 
@@ -47,8 +54,8 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
     """
     listed = PictureFolder()
     for parent, folders, files in os.walk(folder, onerror=refuse_folder, followlinks=True):
-        below = (Path(parent, name) for name in sorted(folders) if not name.startswith((".", "__MACOSX")))
-        folders[:] = [path.name for path in below if path != leave_out and not _leads_back(path)]
+        below = (Path(parent, name) for name in sorted(folders) if not name.startswith(LITTER))
+        folders[:] = [path.name for path in below if path != leave_out and not leads_back(path)]
         within = "" if parent == str(folder) else f"{os.path.relpath(parent, folder)}/"
         for name in sorted(files):
             _add(listed, within, name)
@@ -63,7 +70,7 @@ def require_readable(folder: Path) -> None:
         InputError: one cannot be read.
     """
     for _, folders, _ in os.walk(folder, onerror=refuse_folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = [name for name in folders if not name.startswith(LITTER)]
 
 
 def refuse_folder(error: OSError) -> NoReturn:
@@ -72,7 +79,7 @@ def refuse_folder(error: OSError) -> NoReturn:
     raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; {remedy}") from None
 
 
-def _leads_back(folder: Path) -> bool:
+def leads_back(folder: Path) -> bool:
     """Return whether a folder is a link to one that it is in, so that following it would never end."""
     return folder.is_symlink() and folder.resolve() in (home := folder.parent.resolve(), *home.parents)
 

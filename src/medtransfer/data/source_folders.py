@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtransfer.data import shards
-from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
+from medtransfer.data.picture_folders import LITTER, PictureFolder, list_folder, upright
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.records import TARGET_FILE, PreparedTarget
@@ -143,7 +143,7 @@ def _class_folders(root: Path, split: str) -> set[str]:
     try:
         if not folder.is_dir():
             raise InputError(f"expected class folders in {folder}, but it is not a folder; {_rename(root, split)}")
-        names = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        names = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(LITTER)}
     except OSError as error:
         raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
     if not names:

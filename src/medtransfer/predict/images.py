@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from medtransfer.data.intensities import Limits, require_finite
-from medtransfer.data.picture_folders import SUFFIXES, require_readable
+from medtransfer.data.picture_folders import LITTER, SUFFIXES, require_readable
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.data.volumes.dicom import find_series, read_series
@@ -127,8 +127,8 @@ def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Pa
 
 
 def is_hidden(file: Path, folder: Path) -> bool:
-    """Return whether a file, or a folder between it and the given one, has a name that begins with a dot."""
-    return any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
+    """Return whether a file, or a folder between it and the given one, is hidden or made by the system."""
+    return any(part.startswith(LITTER) for part in file.relative_to(folder).parts)
 
 
 def image_of(file: Path, relative: str) -> Image | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from medtransfer.data.picture_folders import LITTER
 from medtransfer.data.shard_formats import FORMATS, PACKED, class_of
 from medtransfer.data.shards import check_name, duplicate, index_shard, is_sharded, shard_files, stored_index, unreadable
 from medtransfer.data.source_folders import SPLITS, check_splits, list_pictures
@@ -196,7 +197,7 @@ def _pictures(source: Path, split: str) -> list[str]:
         log.warning("pack: files below %s that are no pictures are left out: %s", source / split, others)
     classes = {class_of(name) for name in listed.pictures}
     for folder in sorted((source / split).iterdir()):
-        if folder.is_dir() and not folder.name.startswith((".", "__MACOSX")) and folder.name not in classes:
+        if folder.is_dir() and not folder.name.startswith(LITTER) and folder.name not in classes:
             list_pictures(folder)
     for name in listed.pictures:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import refuse_folder
+from medtransfer.data.picture_folders import LITTER, leads_back, refuse_folder
 from medtransfer.data.volumes.dicom import is_image
 from medtransfer.errors import InputError
 from medtransfer.wording import composed
@@ -41,7 +41,7 @@ def list_files(home: Path) -> list[Path]:
     """
     paths: list[Path] = []
     for parent, folders, files in os.walk(home, onerror=refuse_folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(name for name in folders if not name.startswith(LITTER) and not leads_back(Path(parent, name)))
         paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return paths
 

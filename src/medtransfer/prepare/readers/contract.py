@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import refuse_folder
+from medtransfer.data.picture_folders import LITTER, refuse_folder
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.prepare.conversions import Conversions
@@ -195,7 +195,7 @@ def list_entries(folder: Path) -> list[Path]:
 
 def list_folders(folder: Path) -> list[Path]:
     """List the folders in a folder, sorted, without those that systems and editors hide there."""
-    return [path for path in list_entries(folder) if not path.name.startswith((".", "__MACOSX")) and is_folder(path)]
+    return [path for path in list_entries(folder) if not path.name.startswith(LITTER) and is_folder(path)]
 
 
 def check_split_folders(folder: Path, read: Collection[str]) -> None:

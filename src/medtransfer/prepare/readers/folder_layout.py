@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import SUFFIXES, list_folder, refuse_folder
+from medtransfer.data.picture_folders import LITTER, SUFFIXES, list_folder, refuse_folder
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import by_name, scan_folder
 from medtransfer.prepare.readers.contract import is_folder, pair_up, require_folder
@@ -119,7 +119,7 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
 
 def _other_reader(home: Path) -> str:
     """Return a clause on the reader of class folders, where there are several subfolders."""
-    folders = [entry.name for entry in _list_entries(home) if entry.name != "__MACOSX" and is_folder(entry)]
+    folders = [entry.name for entry in _list_entries(home) if not entry.name.startswith(LITTER) and is_folder(entry)]
     if len(folders) < 2:
         return ""
     named = ", ".join(folders[:MOST_NAMED]) + (", …" if len(folders) > MOST_NAMED else "")
