@@ -47,7 +47,9 @@ READING = (require_readable, list_folder, list_files, find_images, _find_masks, 
 
 @pytest.mark.parametrize("read", READING, ids=lambda read: read.__name__)
 def test_a_closed_folder_is_named(read: Callable[[Path], object], folder: Path) -> None:
-    with pytest.raises(InputError, match="expected a readable folder at .*closed, but got: Permission denied"):
+    with pytest.raises(
+        InputError, match="expected a readable folder at .*closed, but got: Permission denied; correct its permissions$"
+    ):
         read(folder)
     (folder / "closed").rename(folder / ".closed")  # hidden ones are passed over
     require_readable(folder / "open")

@@ -89,8 +89,11 @@ def test_orders_are_taken_a_few_at_a_time(most: int, monkeypatch: pytest.MonkeyP
     """A thousand seeds took 7 GiB."""
     outcomes = np.random.default_rng(3).normal(size=(4, 5))
     whole = outcomes_of_choices(outcomes, outcomes, (4, 2))
+    sizes, of_some = list[int](), trials._outcomes
+    monkeypatch.setattr(trials, "_outcomes", lambda *args: sizes.append(len(args[-1])) or of_some(*args))
     monkeypatch.setattr(trials, "MOST_VALUES", most)
     assert len(whole) == 20 and outcomes_of_choices(outcomes, outcomes, (4, 2)).tolist() == whole.tolist()
+    assert max(sizes) == max(1, most // 8)  # four candidates in two rungs
 
 
 def test_of_very_many_orders_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

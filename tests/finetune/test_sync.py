@@ -110,6 +110,23 @@ def test_a_damaged_cache_is_read_past(key, elsewhere, monkeypatch):
     assert publish(MODELS, PREPARED) == 0 and cache.read_text() == kept
 
 
+def test_a_cache_of_another_shape_is_made_again(elsewhere, monkeypatch):
+    monkeypatch.setattr(file_states, "SETTLED", -60)
+    assert publish(MODELS, PREPARED) == 2
+    (cache,) = Path(".medtransfer/results").iterdir()
+    kept = cache.read_bytes()
+    for content in (b"", b"\xff", b"[1]", b"3", b"null", b'{"a": null}', b'{"a": [1, 2]}', b"[" * 100_000):
+        cache.write_bytes(content)
+        assert publish(MODELS, PREPARED) == 0 and cache.read_bytes() == kept
+
+
+def test_without_a_place_for_the_cache_results_are_published(elsewhere):
+    """As for a user who may only read the project."""
+    Path(".medtransfer").mkdir()
+    Path(".medtransfer/results").touch()
+    assert publish(MODELS, PREPARED) == 2
+
+
 def test_a_result_that_is_finished_meanwhile_is_published(elsewhere, monkeypatch, caplog):
     """It is read next time, too, since its state is not known."""
     path = (FOLDER / "metrics.json").rename("finished.json")
