@@ -64,6 +64,21 @@ def test_a_folder_of_the_file_system_may_be_closed(read: Callable[[Path], object
         (folder / name).rename(folder / "closed")
 
 
+@pytest.mark.parametrize("pattern", ["*/*.pt", "**/*.pt", "c*/x/*.pt", "closed/*.pt", "*.pt"])
+def test_a_glob_of_weights_passes_over_no_closed_folder(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    for name in ("a.pt", "open/a.pt", "closed/b.pt", "lost+found/c.pt", "cx/x/d.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in ("closed", "lost+found"))
+    if pattern == "*.pt":  # below which no folder is entered
+        assert _list_files(str(tmp_path / pattern), "k") == (tmp_path, [tmp_path / "a.pt"])
+        return
+    with pytest.raises(InputError, match="expected a readable folder at .*closed, but got: Permission denied; correct"):
+        _list_files(str(tmp_path / pattern), "pretrain.origin")
+
+
 def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b.nii").touch()

@@ -1,14 +1,15 @@
 """List and check the weights files that an origin names, before anything else is loaded or written."""
 
+import errno
 import glob
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
-from medtransfer.data.picture_folders import require_readable
+from medtransfer.data.picture_folders import LITTER, refuse_folder, require_readable
 from medtransfer.errors import InputError
 from medtransfer.records.weights_file import PICKLES, check_weights_file
 from medtransfer.wording import counted
@@ -91,6 +92,7 @@ def _list_files(weights: str, key: str) -> tuple[Path, list[Path]]:
         parts = Path(weights).parts
         fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
         folder = Path(*parts[:fixed])
+        _require_open(parts, fixed)
         files = [Path(path) for path in glob.glob(weights, recursive=True)]  # noqa: PTH207  # a pattern may be absolute
     else:
         folder = Path(weights)
@@ -104,6 +106,15 @@ def _list_files(weights: str, key: str) -> tuple[Path, list[Path]]:
     if not files:
         raise InputError(f"expected weights files ({', '.join(ENDINGS)}) by {weights}, but there are none; correct {key}.weights")
     return folder, files
+
+
+def _require_open(parts: Sequence[str], fixed: int) -> None:
+    """Check that the folders on the way of a glob, from its first pattern on, may be read, since it passes over others."""
+    for index in range(fixed, len(parts)):
+        mode = os.X_OK | (os.R_OK if glob.has_magic(parts[index]) else 0)
+        for folder in map(Path, glob.glob(str(Path(*parts[:index])), recursive=True)):  # noqa: PTH207
+            if folder.is_dir() and not folder.name.startswith(LITTER) and not os.access(folder, mode):
+                refuse_folder(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)))
 
 
 def _read_epoch(text: str | None, name: str, entry: SeriesOrigin, key: str) -> int:
