@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from medtransfer.config.load import read_source
 from medtransfer.data.picture_folders import list_folder, require_readable
 from medtransfer.errors import InputError
 from medtransfer.predict.images import find_images
 from medtransfer.predict.reference_masks import find_masks
 from medtransfer.prepare.readers.case_patterns import list_files
+from medtransfer.prepare.readers.cityscapes import _list_images as list_cities
 from medtransfer.prepare.readers.siim import _list_images
 from medtransfer.pretrain.weights_files import _list_files
 from medtransfer.records import require_file
@@ -84,6 +86,31 @@ def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a/b.nii").touch()
     (tmp_path / "a/up").symlink_to("..")
     assert list_files(tmp_path) == [tmp_path / "a/b.nii"]
+
+
+def test_a_literal_folder_below_one_that_may_only_be_entered_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To enter a folder by name needs no permission to list it."""
+    (file := tmp_path / "run1/weights/a.pt").parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.X_OK or Path(path).name != "run1")
+    assert _list_files(str(tmp_path / "run*/weights/*.pt"), "k")[1] == [file]
+
+
+def test_a_closed_city_is_named(folder: Path) -> None:
+    for kind in ("leftImg8bit", "gtFine"):
+        (folder / kind / "train/open").mkdir(parents=True)
+    (folder / "gtFine/train/closed").mkdir()
+    with pytest.raises(InputError, match="expected a readable folder at .*gtFine/train/closed, but got: Permission denied"):
+        list(list_cities(folder))
+
+
+def test_params_that_may_not_be_read_need_other_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(InputError, match=r"params\.yaml'; correct its permissions$"):
+        read_source(tmp_path / "params.yaml")
 
 
 def test_a_file_that_may_not_be_read_needs_other_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
