@@ -164,3 +164,14 @@ def test_statistics_and_pictures_show_progress(make_case: Any, terminal: Callabl
     page.render(replace(explanation, cases=explanation.cases[:2]))
     shown = terminal()
     assert "explain: drawing for the page" in shown and "/2" in shown
+
+
+@pytest.mark.parametrize(
+    ("groups", "title"), [(4, None), (5, "The other pretraining and target<"), (6, "The other 2 pretrainings")]
+)
+def test_pictures_that_are_folded_are_counted(groups: int, title: str | None, make_case: Any, monkeypatch: Any) -> None:
+    explanation = simulated(make_case, 0.0, 0)
+    monkeypatch.setattr(page, "groups", lambda _: [explanation.cases[:1]] * groups)
+    monkeypatch.setattr(page, "draw_svg", lambda *_: "")
+    text = str(page._pictures(explanation))
+    assert ("The other" in text) == (title is not None) and (title or "") in text

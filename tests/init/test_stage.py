@@ -134,6 +134,14 @@ def test_what_exists_in_a_repository_of_ones_own_is_kept_and_named(tmp_path: Pat
     assert "no_scm" not in (tmp_path / ".dvc/config").read_text()
 
 
+def test_lines_that_were_added_are_counted(project: Path) -> None:
+    ignored = project / ".gitignore"
+    lines = ignored.read_text().splitlines()
+    for lacking, words in ((2, "2 lines"), (1, "1 line")):
+        ignored.write_text("\n".join(lines[:-lacking]))
+        assert f"added to .gitignore: {words}\n" in run(project)
+
+
 def test_what_is_of_an_earlier_version_is_named(project: Path) -> None:
     params, stages = project / "params.yaml", yaml.safe_load((project / "dvc.yaml").read_text())
     params.write_text(params.read_text().replace("\n  times_rounding: ", "\n  tolerance: 0.001\n  times_rounding: "))

@@ -95,7 +95,8 @@ def _pictures(explanation: Explanation) -> Markup:
     tracked = track(shown, "explain: drawing for the page", len(shown), "pictures")
     drawn = [html.figure(draw_svg(cases, explanation.level), cases[0].group) for cases in tracked]
     rest = drawn[ON_VIEW:]
-    folded = html.details(f"The other {len(rest)} pretrainings and targets", Markup().join(rest)) if rest else Markup()
+    title = f"The other {len(rest)} pretrainings and targets" if len(rest) > 1 else "The other pretraining and target"
+    folded = html.details(title, Markup().join(rest)) if rest else Markup()
     return Markup().join(drawn[:ON_VIEW]) + folded
 
 

@@ -11,6 +11,7 @@ from medtransfer.errors import InputError, StageError
 from medtransfer.init.templates import ENVIRONMENT, project_files
 from medtransfer.records import write_text
 from medtransfer.tracking import link_environment
+from medtransfer.wording import counted
 
 GITIGNORE, PARAMS, STAGES = ".gitignore", "params.yaml", "dvc.yaml"
 MOST_NAMED = 5  # parameters in a sentence
@@ -62,7 +63,7 @@ def _report(folder: Path, files: Mapping[str, str], written: Sequence[str], igno
     own = [name for name in files if name not in written and name != GITIGNORE and _differs(folder / name, files[name])]
     lines = [f"written in {folder.resolve()}: {', '.join(written)}"] if written else [f"nothing is missing in {folder.resolve()}"]
     lines += [f"kept as they are, since they exist: {', '.join(own)}"] if own else []
-    lines += [f"added to {GITIGNORE}: {ignored} lines"] if ignored and GITIGNORE not in written else []
+    lines += [f"added to {GITIGNORE}: {counted(ignored, 'line')}"] if ignored and GITIGNORE not in written else []
     if PARAMS in own:
         keys = _keys(folder / PARAMS)
         lines += [f"in {PARAMS}, {key} {meaning}" for key in keys or () if (meaning := of_earlier_versions(key))]
