@@ -54,7 +54,7 @@ def definitions(analysis: Analysis) -> dict[str, str]:
                         "targets, it runs to the longest stop (epochs shared).",
         "Fine-tunings": "before the choice can be made, of full length and in each configuration; where there are none, the chosen "
                         "checkpoint is still to be fine-tuned. The choice is made on some seeds and judged on the others, the mean "
-                        "over all orders of the seeds; no interval in a configuration, since it differs by seed.",
+                        "over their orders, or 50,000 of more; no interval in a configuration, since it differs by seed.",
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
         "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "
