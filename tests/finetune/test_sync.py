@@ -1,10 +1,8 @@
 """Fine-tuned models on disk become the runs that their training would have left; what is unfinished is named and left out."""
 
 import errno
-import errno
 import json
 import logging
-import os
 import os
 import re
 import shutil
