@@ -11,13 +11,8 @@ from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from medtransfer.errors import InputError
 
-LITTER = (
-    ".",
-    "__MACOSX",
-    "lost+found",
-    "System Volume Information",
-    "$RECYCLE.BIN",
-)  # how the names of files that systems make begin
+# How the names of hidden files and folders begin, and of those that systems make.
+LITTER = (".", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 
 
