@@ -1,5 +1,6 @@
 """Artifacts stay beside an embedded store's database, whatever its folder is called and after it was moved or copied."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,10 @@ def test_nothing_is_written_beside_a_folder_of_any_name(
 
 
 @pytest.mark.parametrize("old", ["old", "old%20name"])
-def test_a_moved_project_keeps_its_artifacts_and_writes_nothing_to_its_old_folder(old: str, enter: Enter) -> None:
+def test_a_moved_project_keeps_its_artifacts_and_writes_nothing_to_its_old_folder(
+    old: str, enter: Enter, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    caplog.set_level(logging.INFO, "medtransfer")
     before = enter(old)
     log("c1")
     before.rename(before.with_name("new place"))
@@ -75,6 +79,8 @@ def test_a_moved_project_keeps_its_artifacts_and_writes_nothing_to_its_old_folde
     assert stored(project) == {"c1": "c1"}
     log("c2")
     assert stored(project) == {"c1": "c1", "c2": "c2"} and not before.exists()
+    places = f"{before / 'mlartifacts'} are expected in {project / 'mlartifacts'}"
+    assert f"the tracking store was moved: artifacts that were in {places}" in caplog.messages
 
 
 def test_a_copied_project_is_independent(enter: Enter) -> None:
@@ -87,7 +93,8 @@ def test_a_copied_project_is_independent(enter: Enter) -> None:
     assert stored(enter("original")) == {"c1": "c1"}
 
 
-def test_artifacts_that_a_copied_database_left_behind_are_still_found(enter: Enter) -> None:
+def test_artifacts_that_a_copied_database_left_behind_are_still_found(enter: Enter, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "medtransfer")
     original = enter("original")
     log("c1")
     (original.parent / "copy").mkdir()
@@ -96,6 +103,8 @@ def test_artifacts_that_a_copied_database_left_behind_are_still_found(enter: Ent
     (run,) = tracking.read_runs("score")
     with tracking.artifact_folder(run.id, "scores") as folder:
         assert folder.is_relative_to(original)
+    places = f"{original / 'mlartifacts'}, new ones in {copy / 'mlartifacts'}"
+    assert f"the tracking store was copied: earlier runs have their artifacts in {places}" in caplog.messages
     log("c2")
     assert len(list((copy / "mlartifacts" / "score").iterdir())) == 1
 

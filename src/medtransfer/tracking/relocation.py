@@ -54,7 +54,10 @@ def keep_artifacts_beside(database: Path, engine: "Engine") -> None:
             _follow_runs(connection, experiment, old, new)
             moved[old.parent] = new.parent
     for before, now in moved.items():
-        log.info("the tracking store was moved: artifacts that were in %s are expected in %s", before, now)
+        if exists(before) and not exists(now):
+            log.info("the tracking store was copied: earlier runs have their artifacts in %s, new ones in %s", before, now)
+        else:
+            log.info("the tracking store was moved: artifacts that were in %s are expected in %s", before, now)
 
 
 def are_in_place(engine: "Engine") -> bool:
