@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from medtransfer.data.volumes.dicom import find_series, read_series, read_slice
 from medtransfer.errors import InputError
 from medtransfer.predict import pixels
 from medtransfer.predict.channel_files import list_cases
-from medtransfer.predict.images import list_images, read_pixels
+from medtransfer.predict.images import _list_series, list_images, read_pixels
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.records import ImageRule
@@ -634,3 +634,24 @@ def test_what_is_dicom_is_known_by_its_files(tmp_path: Path) -> None:
     assert {image.name: image.is_dicom for image in list_images(tmp_path)} == {"ct": True, "a": False, "v": False}
     write_slice(tmp_path / "x.dcm", np.zeros((4, 4)))
     assert list_images(tmp_path / "x.dcm")[0].is_dicom
+
+
+class _Counted(list[Path]):
+    """Counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Path]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_the_files_are_gone_through_once_for_all_folders(tmp_path: Path) -> None:
+    """Once for each folder took a minute where there are a thousand of 50 slices."""
+    volume = np.zeros((2, 4, 4))
+    written = [write_series(tmp_path / f"p{number}", volume, SeriesInstanceUID=f"1.2.{number}") for number in range(4)]
+    files = _Counted([slices[place] for place in (0, 1) for slices in written])  # folders by turns
+    images = _list_series(tmp_path, files)
+    assert [image.name for image in images] == ["p0", "p1", "p2", "p3"]
+    assert [set(image.files) for image in images] == [set(slices) for slices in written]
+    assert files.passes == 1

@@ -160,9 +160,11 @@ def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
     One that is alone in its folder has the folder's name. Others end in their SeriesNumber, or if one lacks it or two have the
     same, in their place in the order of their UIDs.
     """
-    images = []
-    for parent in dict.fromkeys(file.parent for file in files):
-        series = find_series(file for file in files if file.parent == parent)
+    images, by_folder = [], dict[Path, list[Path]]()
+    for file in files:
+        by_folder.setdefault(file.parent, []).append(file)
+    for parent, inside in by_folder.items():
+        series = find_series(inside)
         name = composed(folder.name if parent == folder else parent.relative_to(folder).as_posix())
         described = [describe_series(members[0]) for members in series.values()]
         numbers = [tags.get("SeriesNumber", "") for tags in described]
