@@ -14,7 +14,7 @@ from medtransfer.rank.tables import (
     OTHER_RECIPE,
     baseline_rows,
     best_text,
-    best_word,
+    best_words_by,
     judged_rows,
     pruned_rows,
     rank_text,
@@ -60,13 +60,12 @@ def _explain(ranking: Ranking) -> str:
 
 
 def _table(ranking: Ranking) -> Markup:
-    rows = []
+    cells, rows = _verdict_cells(ranking), []
     for index in ranking.order:
         candidate = ranking.candidates[index]
         row: dict[str, Any] = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
         row["source accuracy"] = candidate.source_text
-        if ranking.by is not None:
-            row |= _verdict_cells(ranking, index)
+        row |= cells[index] if cells else {}
         row |= {score_label(name): rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
         rows.append(row)
     caption = "Ranks by indicator" + (f", in the order of {score_label(ranking.by)}" if ranking.by else "")
@@ -78,19 +77,24 @@ def _wrapped(ranking: Ranking, *others: str) -> tuple[str, ...]:
     return ("candidate", *others) if any(len(candidate.name) > LONG for candidate in ranking.candidates) else others
 
 
-def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
-    assert ranking.by is not None
-    standing, values = ranking.standings[ranking.by], ranking.values(ranking.by)
-    interval = (float(standing.low[index]), float(standing.high[index]))
-    bounds = [bound for bound in (*standing.low, *standing.high, *values) if np.isfinite(bound)]
-    whisker: Any = NOT_DEFINED
-    if np.isfinite(values[index]):
-        known = interval if np.isfinite(interval).all() else None
-        whisker = html.whisker(float(values[index]), known, float(min(bounds)), float(max(bounds)))
-    return {
-        score_label(ranking.by): float(values[index]), "interval": whisker,
-        "P(best)": best_text(standing, index), "best?": best_word(standing, index),
-    }  # fmt: skip
+def _verdict_cells(ranking: Ranking) -> list[dict[str, Any]]:
+    """Return the columns of the verdict's indicator for each candidate; empty where there is none."""
+    if ranking.by is None:
+        return []
+    standing, values, words = ranking.standings[ranking.by], ranking.values(ranking.by), best_words_by(ranking)
+    limits = np.stack([standing.low, standing.high, values])  # (3, C)
+    bounds = limits[np.isfinite(limits)]
+    cells = []
+    for index, value in enumerate(values.tolist()):
+        interval = (float(standing.low[index]), float(standing.high[index]))
+        whisker: Any = NOT_DEFINED
+        if np.isfinite(value):
+            known = interval if np.isfinite(interval).all() else None
+            whisker = html.whisker(value, known, float(bounds.min()), float(bounds.max()))
+        cells.append({
+            score_label(ranking.by): value, "interval": whisker, "P(best)": best_text(standing, index), "best?": words[index],
+        })  # fmt: skip
+    return cells
 
 
 def _panels(ranking: Ranking) -> Markup:
@@ -101,7 +105,7 @@ def _panels(ranking: Ranking) -> Markup:
 
 
 def _compared(ranking: Ranking, name: str) -> str:
-    if len(set(ranking.widths(name))) > 1:
+    if not ranking.is_comparable(name):
         return "compares only levels of the same number of channels"
     return "" if INDICATORS[name].higher_is_better else "lower is better"
 

@@ -77,7 +77,11 @@ class Ranking:
 
     def values(self, name: str) -> Array:
         """Return the values of the candidates, (C,), NaN where undefined or measured on broken embeddings."""
-        return np.array([reliable(row) for row in self.rows[name]])
+        return self._values[name]
+
+    @cached_property
+    def _values(self) -> dict[str, Array]:
+        return {name: np.array([reliable(row) for row in self.rows[name]]) for name in self.indicators}
 
     @cached_property
     def standings(self) -> dict[str, Standing]:
@@ -103,8 +107,15 @@ class Ranking:
 
     def widths(self, name: str) -> np.ndarray:
         """Return which candidates an indicator compares with each other, (C,): their widths, or 0 for all."""
-        within = INDICATORS[name].within_width
-        return np.array([candidate.width if within else 0 for candidate in self.candidates])
+        return self._widths if INDICATORS[name].within_width else np.zeros_like(self._widths)
+
+    @cached_property
+    def _widths(self) -> np.ndarray:
+        return np.array([candidate.width for candidate in self.candidates])
+
+    def is_comparable(self, name: str) -> bool:
+        """Return whether an indicator compares all candidates with each other."""
+        return len(np.unique(self.widths(name))) == 1
 
     @cached_property
     def agreements(self) -> dict[tuple[str, str], tuple[float, int]]:
@@ -112,7 +123,7 @@ class Ranking:
 
         An indicator that compares only within a width is left out where the candidates have several.
         """
-        comparable = [name for name in self.indicators if len(set(self.widths(name))) == 1]
+        comparable = [name for name in self.indicators if self.is_comparable(name)]
         signed = {name: (1 if INDICATORS[name].higher_is_better else -1) * self.values(name) for name in comparable}
         return {
             (first, second): agreement(signed[first], signed[second])

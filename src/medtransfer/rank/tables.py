@@ -25,12 +25,13 @@ HEADINGS = {  # for people, of columns that files name otherwise
 
 def score_rows(ranking: Ranking) -> list[Row]:
     """Return one row per candidate and indicator."""
+    within = {name: not ranking.is_comparable(name) for name in ranking.indicators}
     return [
         {
             "candidate": candidate.name, "indicator": name, "value": _known(ranking.values(name)[index]),
             "low": _known(standing.low[index]), "high": _known(standing.high[index]), "rank": _known(standing.ranks[index]),
             "p_best": _known(standing.best[index]), "indistinguishable": bool(standing.kept[index]), "level": candidate.level,
-            "width": candidate.width, "compared_within_width": len(set(ranking.widths(name))) > 1,
+            "width": candidate.width, "compared_within_width": within[name],
             "flags": in_words(ranking.rows[name][index].flags),
         }
         for index, candidate in enumerate(ranking.candidates) for name, standing in ranking.standings.items()
@@ -56,7 +57,7 @@ def candidate_rows(ranking: Ranking) -> list[Row]:
 
 def overview_rows(ranking: Ranking) -> list[Row]:
     """Return one row per candidate in the order of the verdict: the value that it rests on, and the rank by every indicator."""
-    rows = []
+    rows, words = [], best_words_by(ranking)
     for index in ranking.order:
         candidate = ranking.candidates[index]
         row: Row = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
@@ -67,7 +68,7 @@ def overview_rows(ranking: Ranking) -> list[Row]:
             row |= {
                 score_label(ranking.by): float(ranking.values(ranking.by)[index]),
                 "interval": between(interval) if np.isfinite(interval).all() else "–",
-                "P(best)": best_text(standing, index), "best?": best_word(standing, index),
+                "P(best)": best_text(standing, index), "best?": words[index],
             }  # fmt: skip
         row |= {f"# {score_label(name)}": rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
         rows.append(row)
@@ -79,11 +80,16 @@ def best_text(standing: Standing, index: int) -> str:
     return probability_from_draws(float(standing.best[index]))
 
 
-def best_word(standing: Standing, index: int) -> str:
-    """Say whether a candidate is the best; a dash where it has no value or no interval, so that it is compared with none."""
+def best_words_by(ranking: Ranking) -> list[str]:
+    """Say of each candidate whether it is the best by the verdict's indicator; empty where there is none.
+
+    A dash where it has no value or no interval, so that it is compared with none.
+    """
+    if ranking.by is None:
+        return []
+    standing = ranking.standings[ranking.by]
     known = np.isfinite(standing.low)
-    kept = [bool(kept) if defined else None for kept, defined in zip(standing.kept, known, strict=True)]
-    return best_words(kept)[index]
+    return best_words([bool(kept) if defined else None for kept, defined in zip(standing.kept, known, strict=True)])
 
 
 def rank_text(ranking: Ranking, name: str, index: int) -> str:

@@ -43,7 +43,7 @@ def warnings(ranking: Ranking) -> list[str]:
             "epochs, 6 cells) choosing among all of them by it kept 0.949 of the best Dice, a random last checkpoint 0.980; "
             "Kendall with Dice −0.09."
         )
-    if apart := [name for name in ranking.indicators if len(set(ranking.widths(name))) > 1]:
+    if apart := [name for name in ranking.indicators if not ranking.is_comparable(name)]:
         lines.append(f"{listed([score_label(name) for name in apart])}: ranked only among levels of the same number of channels.")
     lines += _grids(ranking)
     if line := _agreement(ranking):
