@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +138,19 @@ def test_history_on_a_printed_table_is_what_a_loop_over_it_says() -> None:
             shares = [outcome[method] / max(outcome.values()) for [outcome] in others.values()]
             assert (summary.value, summary.targets) == (pytest.approx(sum(shares) / 3), 3)
             assert summary.error == pytest.approx(np.std(shares, ddof=1) / 3**0.5)
+
+
+class _Counted(list[str]):
+    """Counts how often it is gone through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_the_candidates_are_not_gone_through_for_each_row() -> None:
+    candidates = _Counted([A, B, C])
+    assert history(candidates, [digest("moon")], TABLE, metric="dice", mode="full", least=0.1) == found("moon")
+    assert candidates.passes == 2  # to look them up, and to answer

@@ -52,11 +52,11 @@ def history(
         By candidate, in their order.
     """
     chosen = [row for row in rows if (row.metric, row.mode) == (metric, mode)]
-    names, present = _targets(chosen, target)
+    (names, present), wanted = _targets(chosen, target), set(candidates)
     compared: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in chosen:
         if (name := names[row.data]) != present:
-            for candidate in {row.weights, row.name} & set(candidates):
+            for candidate in {row.weights, row.name} & wanted:
                 compared[name][f"{row.data} {row.protocol}"][candidate].append(row.mean)
     means = {
         name: [{candidate: float(np.mean(values)) for candidate, values in group.items()} for group in groups.values()]
