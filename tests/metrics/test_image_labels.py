@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as sk
 
+from medtransfer.metrics import classification, image_labels
 from medtransfer.metrics.image_labels import (
     LabelEvaluation,
     Predicted,
@@ -140,3 +141,24 @@ def test_draws_that_do_not_define_a_metric_are_left_out_and_counted() -> None:
     predicted = Predicted(np.array([[0.2], *[[0.9]] * 5]), np.array([[0], *[[1]] * 5]))
     (row,) = patient_intervals(predicted, list("abcdef"), ["auc"])
     assert (row["low"], row["high"]) == (1.0, 1.0) and row["defined"] == pytest.approx(1 - (5 / 6) ** 6, abs=0.05)
+
+
+def test_confusion_matrices_of_many_classes_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 1,000 classes took 7 GiB and more; the intervals are the percentiles of all draws, by hand."""
+    rng, sizes = np.random.default_rng(6), list[int]()
+    probabilities, truth, groups = rng.dirichlet(np.ones(20), 50), rng.integers(0, 20, 50), [f"p{row % 10}" for row in range(50)]
+    confusion_matrix = classification.confusion_matrix
+
+    def spy(*arguments: object) -> np.ndarray:
+        counts = confusion_matrix(*arguments)
+        sizes.append(counts.size)
+        return counts
+
+    monkeypatch.setattr(classification, "confusion_matrix", spy)
+    monkeypatch.setattr(image_labels, "AT_ONCE", 2000)
+    (row,) = patient_intervals(Predicted(probabilities, truth), groups, ["accuracy"], draws=101)
+    assert max(sizes) == 2000 and len(sizes) == 22  # 5 draws of 20 x 20 at a time, and all images once
+    taken = np.random.default_rng(0).multinomial(10, np.full(10, 0.1), size=101)[:, np.arange(50) % 10]
+    drawn = (taken * (probabilities.argmax(axis=1) == truth)).sum(axis=1) / taken.sum(axis=1)
+    tail = stats.norm.cdf(stats.t.ppf(0.025, 9) * np.sqrt(10 / 9))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [tail, 1 - tail])))

@@ -197,7 +197,8 @@ def patient_intervals(
     tail = float(special.ndtr(special.stdtrit(count - 1, (1 - confidence) / 2) * math.sqrt(count / (count - 1))))
     rng = np.random.default_rng(0)
     taken = rng.multinomial(count, np.full(count, 1 / count), size=draws)  # (B, P)
-    size, rows = max(1, AT_ONCE // len(patient)), list[dict[str, Any]]()
+    cells = predicted.classes**2 if predicted.exclusive else 0  # of a confusion matrix
+    size, rows = max(1, AT_ONCE // max(len(patient), cells)), list[dict[str, Any]]()
     for name in names:
         parts = [
             measure(predicted, name, taken[first : first + size, patient].astype(np.float64)) for first in range(0, draws, size)
