@@ -127,9 +127,17 @@ class AveragePrecision:
 
         Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
         """
-        falling = self._count_all()[:, :, ::-1]  # from the highest probability down
-        positive = falling[:, 1]
-        hits, misses = positive.cumsum(axis=1), falling[:, 0].cumsum(axis=1)
-        precision = hits / np.maximum(hits + misses, 1)
-        area = (positive * precision).sum(axis=1) / np.maximum(hits[:, -1], 1)
-        return np.where(hits[:, -1] > 0, area, np.where(self._highest.cpu().numpy() > 0.5, 0.0, 1.0))
+        never_true = np.where(self._highest.cpu().numpy() > 0.5, 0.0, 1.0)
+        # One after the other: copies of the histograms of 150 classes would take 2 GB.
+        areas = zip(map(_area, self._count_all()), never_true, strict=True)
+        return np.array([otherwise if area is None else area for area, otherwise in areas])
+
+
+def _area(counts: NDArray[np.int64]) -> float | None:
+    """Return the average precision of counts (negative or positive, bin); None without positives."""
+    negative, positive = counts[:, ::-1]  # from the highest probability down
+    hits, misses = positive.cumsum(), negative.cumsum()
+    if not hits[-1]:
+        return None
+    precision = hits / np.maximum(hits + misses, 1)
+    return float((positive * precision).sum() / hits[-1])
