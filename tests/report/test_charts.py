@@ -485,3 +485,30 @@ def test_configurations_of_one_checkpoint_have_no_panel_beside_others(small: Ana
     figure.draw(tmp_path / "single.png", [single, single])
     sizes = {name: Image.open(tmp_path / f"{name}.png").size for name in ("all", "some", "single")}
     assert sizes["some"][0] == sizes["all"][0] < sizes["single"][0]
+
+
+@pytest.mark.parametrize(("letters", "lines"), [(5, 1), (120, 6)])
+def test_headings_stay_above_their_panels(
+    letters: int, lines: int, make: Callable[..., Analysis], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of long names were written over one another."""
+    (drawn,) = make(1, 2, (0, 1)).judged
+    fields = {**drawn.pool.fields, **dict.fromkeys(("encoder", "origin"), "n" * letters)}
+    pool = replace(drawn, pool=replace(drawn.pool, fields=fields))
+    figures = list[Figure]()
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **options: (figures.append(self), save(self, *args, **options)))
+    figure.draw(tmp_path / "one.png", [pool, pool, drawn, pool])
+    figures[0].draw_without_rendering()  # at its own resolution
+    body, _ = figures[0].subfigs
+    headings = [cell.subfigs[0] for cell in body.subfigs if cell.subfigs]
+    assert len(headings) == 4
+    longest = 0
+    for heading, name in zip(headings, (pool, pool, drawn, pool), strict=True):
+        (text,) = heading.texts
+        box = text.get_window_extent()
+        assert "".join(text.get_text().split()) == "".join(name.name.split())
+        assert heading.bbox.x0 <= box.x0 and box.x1 <= heading.bbox.x1
+        assert heading.bbox.y0 <= box.y0 and box.y1 <= heading.bbox.y1
+        longest = max(longest, text.get_text().count("\n") + 1)
+    assert longest == lines

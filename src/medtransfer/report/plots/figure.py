@@ -8,12 +8,15 @@ from matplotlib.lines import Line2D
 
 from medtransfer.analysis.model import Judged
 from medtransfer.records import atomic_path
+from medtransfer.report.format import fold
 from medtransfer.report.plots.by_epoch import Drawn, draw_panel
 from medtransfer.selectors.marks import BLUE
 from medtransfer.selectors.selectors import CONTRASTED
 from medtransfer.wording import counted
 
 MOST_PANELS = 36
+LETTERS = 50  # of a line of a heading; as many of the usual width fit
+LINE = 0.6  # height of a further line of a heading, relative to a heading of one
 
 
 def with_curves(judged: Sequence[Judged]) -> list[Judged]:
@@ -29,11 +32,14 @@ def draw(path: Path, judged: Sequence[Judged]) -> None:
     handles = _handles(Drawn.of(shown), len(judged) - len(shown))
     lines = max(1, -(-len(handles) // (2 * columns)))
     foot_height = 0.15 + 0.25 * lines
-    figure = Figure(figsize=(4.6 * columns, 3.6 * rows + foot_height))
-    (body,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6 * rows, foot_height))
-    for cell, pool in zip(body.subfigures(rows, columns, squeeze=False).ravel(), shown, strict=False):
-        (heading,), (panel,) = cell.subfigures(2, 1, squeeze=False, height_ratios=(1, 12))
-        heading.text(0.012, 0.2, pool.name, fontsize=10)
+    names = [fold(pool.name, LETTERS) for pool in shown]
+    head = 1 + LINE * max((name.count("\n") for name in names), default=0)
+    height = 3.6 * (1 + (head - 1) / 13) * rows
+    figure = Figure(figsize=(4.6 * columns, height + foot_height))
+    (body,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, foot_height))
+    for cell, pool, name in zip(body.subfigures(rows, columns, squeeze=False).ravel(), shown, names, strict=False):
+        (heading,), (panel,) = cell.subfigures(2, 1, squeeze=False, height_ratios=(head, 12))
+        heading.text(0.012, 0.2 / head, name, fontsize=10, va="bottom" if "\n" in name else "baseline")
         draw_panel(panel, pool)
     foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
     with atomic_path(path) as partial:
