@@ -412,3 +412,11 @@ def test_a_lacking_fine_tuning_of_an_encoder_is_named() -> None:
         "3 candidates → moon, full: no finished fine-tuning of vit, seed 2, so seed 2 is left out where candidates are judged"
     ]
     assert lacking.complete and lacking.common_seeds == (0, 1)
+
+
+def test_means_that_differ_by_rounding_alone_are_tied() -> None:
+    """Epochs 0, 1 and 5 have 1.91 / 3, summed in other orders."""
+    tied = {0: (0.6, 0.61, 0.7), 1: (0.61, 0.7, 0.6), 5: (0.7, 0.6, 0.61)}
+    oracle = judge(pool({**tied, 10: (0.5, 0.5, 0.6)}), SAMPLING).by_selector["oracle"]
+    assert (oracle.candidate, oracle.tied, oracle.tis) == (0, (1, 5), 1)
+    assert "all checkpoints have the same mean Dice, 0.637" in judge(pool(tied), SAMPLING).reason

@@ -43,6 +43,12 @@ def test_a_single_winner_is_lost_to_a_blind_draw_by_the_share_that_is_left_out()
     assert judge_cut([0.1 * i for i in range(1, 11)], range(4)).blind_loss == pytest.approx(1 - 4 / 10)
 
 
+def test_winners_whose_means_differ_by_rounding_alone_are_all_winners() -> None:
+    """Three of 1.91 / 3, summed in other orders: one of them is left in, so nothing is lost, as in any draw of three of five."""
+    cut = judge_cut([0.6366666666666666, 0.6366666666666667, 0.6366666666666667, 0.5, 0.4], [0, 3, 4])
+    assert (cut.lost, cut.tis, cut.blind_loss) == (False, 1, 0)
+
+
 def test_each_score_prunes_in_its_direction_and_keeps_whom_it_does_not_know() -> None:
     """Epoch 10 is the best of four, of which two seats stay, or one of the three with a value and epoch 10, which has none."""
     dice = {0: (0.2, 0.2), 1: (0.4, 0.4), 5: (0.6, 0.6), 10: (0.8, 0.8)}

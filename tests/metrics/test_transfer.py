@@ -49,6 +49,14 @@ def test_undefined_tis():
             tis_random(dice)
 
 
+def test_means_of_the_same_values_are_equal_in_whatever_order_they_are_summed():
+    """(0.6 + 0.61) + 0.7 is 1.91 but for rounding, (0.61 + 0.7) + 0.6 is not the same number."""
+    result = mean_over_seeds({(e, s): v for e, values in ((1, (0.6, 0.61, 0.7)), (5, (0.61, 0.7, 0.6)), (9, (0.6, 0.61, 0.71)))
+                              for s, v in enumerate(values)})  # fmt: skip
+    assert result[1].mean == result[5].mean == pytest.approx(1.91 / 3, abs=1e-15)
+    assert result[9].mean == pytest.approx(1.92 / 3, abs=1e-15)
+
+
 def test_mean_over_seeds():
     result = mean_over_seeds({(5, 2): 0.6, (1, 1): 0.5, (5, 1): 0.8, (5, 3): 0.7})
     assert list(result) == [1, 5]

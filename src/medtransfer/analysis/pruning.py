@@ -11,7 +11,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medtransfer.analysis.halving import survivors
+from medtransfer.analysis.halving import TIE, survivors
 from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval, share_interval
 from medtransfer.selectors.score_names import score_sign
@@ -70,6 +70,7 @@ def judge_cut(outcomes: ArrayLike, left: Sequence[int]) -> Cut:
     """
     means = np.asarray(outcomes, dtype=np.float64)
     ratios, count = means / means.max(), len(left)
+    ratios[ratios >= 1 - TIE] = 1.0  # a winner, too: the outcomes differ by the rounding of their sums
     ordered = np.sort(ratios)[::-1]
     draws = comb(len(means), count)
     first = np.array([comb(len(means) - place - 1, count - 1) / draws for place in range(len(means))])  # P(it is the best drawn)

@@ -6,12 +6,13 @@ A candidate's key is its pretraining epoch, or a name where the candidates are n
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.metrics.ties import rounded
 
 Key = int | str  # of a candidate: the epoch in a series
 
@@ -77,7 +78,7 @@ class SeedMean:
 
 
 def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]:
-    """Average over the seeds of each candidate.
+    """Average over the seeds of each candidate; means that differ by the rounding of their sums alone are made equal.
 
     Args:
         outcome: outcome by (candidate, seed).
@@ -94,7 +95,11 @@ def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]
         values[candidate].append(value)
     if not values:
         raise ValueError("expected the outcome of at least one candidate, but got none")
-    return {candidate: _seed_mean(of_seeds) for candidate, of_seeds in values.items()}
+    found = {candidate: _seed_mean(of_seeds) for candidate, of_seeds in values.items()}
+    first: dict[float, float] = {}
+    return {
+        candidate: replace(one, mean=first.setdefault(rounded(one.mean), one.mean)) for candidate, one in found.items()
+    }  # fmt: skip
 
 
 def _seed_mean(values: list[float]) -> SeedMean:
