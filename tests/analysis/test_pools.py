@@ -66,6 +66,28 @@ def test_the_settings_in_which_other_fine_tunings_differ_are_named(workplace: Pa
     assert "finetune.lr 1 instead of 0.05, finetune.power 1 instead of 0.9, finetune.batch_size 1 instead of 8, 3 more" in left
 
 
+def test_a_fine_tuning_without_a_finite_outcome_is_left_out_and_named(workplace: Path) -> None:
+    add_dice({**DICE, 5: (0.80, math.nan)})
+    ((pool,), (left,)) = collect(SETTING)
+    assert left.startswith("1 fine-tuning is without a finite value of the primary metric (run ")
+    assert left.endswith("); they are made again with `medtransfer finetune --force`")
+    assert pool.means == {0: 0.40, 1: 0.50, 5: 0.80, 10: 0.70}  # of the seed that all share
+    assert len(pool.missing) == 5 and "no finished fine-tuning of epoch 5, seed 2, so seed 2 is left out" in pool.missing[0]
+
+
+def test_a_store_of_outcomes_that_are_not_finite_says_so(workplace: Path) -> None:
+    add_dice({0: (math.nan,), 1: (math.nan,)})
+    with pytest.raises(InputError, match="but 2 fine-tunings are without a finite value of the primary metric .*--force"):
+        collect(SETTING)
+
+
+def test_a_single_fine_tuning_of_another_study_is_counted_in_the_singular(workplace: Path) -> None:
+    add_dice()
+    add_dice({1: (0.9,)}, protocol="prot2")
+    _, (left,) = collect(SETTING, described=Described("prot1"))
+    assert left.startswith("1 fine-tuning is not of the study that the parameters describe: it differs in protocol;")
+
+
 def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:
     add_dice()
     with pytest.raises(

@@ -24,6 +24,7 @@ from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
+from medtransfer.wording import are
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
@@ -36,6 +37,7 @@ UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason,
 FORMER_PRETRAINING = {name: str(value) for name, value in ADDED_OPTIONS.items()}  # params that runs of earlier versions lack
 ON_OR_OFF = {"True": str(RANDAUGMENT), "False": "None"}  # the param `randaugment` of earlier versions
 MOST_PROTOCOLS = 3  # that a message tells the settings of
+MOST_RUNS = 3  # that a message names
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
@@ -81,7 +83,7 @@ PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS, and the portion
 
 
 def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
-    """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
+    """Read the newest finished fine-tuning of every cell, by pool, and lines on those of an older format or without an outcome."""
     primary = {task.primary.name: task.primary for task in TASKS.values()}
     metrics = [*primary, *map(VALIDATION.format, primary), *(metric.constant("test") for metric in primary.values())]
     newest: dict[str, StoredRun] = {}
@@ -92,16 +94,26 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     tuned: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
     outdated = {run.id for run in older}
-    for run in newest.values():
-        if run.id not in outdated:
+    current = [run for run in newest.values() if run.id not in outdated]
+    broken = [run for run in current if not math.isfinite(run.metrics.get(run.params["primary"], math.nan))]
+    unusable = {run.id for run in broken}
+    for run in current:
+        if run.id not in unusable:
             tuned[(*(run.params[name] for name in (*FIELDS, *DIGESTS)), *portion_of(run.params))].append(run)
-    if not older:
-        return tuned, []
-    lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
-    text = f"{len(older)} of {len(newest)} fine-tunings are of an older format, without {lacking}"
-    if not tuned:
-        raise InputError(f"expected fine-tunings in the tracking store, but {text}; make them again with `medtransfer finetune`")
-    return tuned, [f"{text}; they are made again with `medtransfer finetune`"]
+    texts: dict[str, str] = {}  # what is wrong, and what mends it
+    if older:
+        lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
+        text = f"{len(older)} of {len(newest)} fine-tunings are of an older format, without {lacking}"
+        texts[text] = "`medtransfer finetune`"
+    if broken:
+        runs = ", ".join(run.id for run in broken[:MOST_RUNS])
+        which = f"run{'' if len(broken) == 1 else 's'} {runs}{' and more' if len(broken) > MOST_RUNS else ''}"
+        text = f"{are(len(broken), 'fine-tuning')} without a finite value of the primary metric ({which})"
+        texts[text] = "`medtransfer finetune --force`"
+    if texts and not tuned:
+        remedy = list(texts.values())[-1]
+        raise InputError(f"expected fine-tunings in the tracking store, but {' and '.join(texts)}; make them again with {remedy}")
+    return tuned, [f"{text}; they are made again with {remedy}" for text, remedy in texts.items()]
 
 
 def _trained() -> dict[str, dict[str, Any]]:
@@ -145,7 +157,8 @@ def _of_study(
     known = {"protocol": f"protocol ({settings})"} if settings else {}
     names = ", ".join(known.get(name, name) for name in dict.fromkeys(name for key in left for name in differing[key]))
     count = sum(len(tuned[key]) for key in left)
-    text = f"{count} fine-tunings are not of the study that the parameters describe: they differ in {names}"
+    they = "it differs" if count == 1 else "they differ"
+    text = f"{are(count, 'fine-tuning')} not of the study that the parameters describe: {they} in {names}"
     if not kept:
         raise InputError(
             f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
