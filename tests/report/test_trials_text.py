@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from medtransfer.analysis.model import Analysis, Judged
+from medtransfer.analysis.summary import analyse
 from medtransfer.metrics.comparison import ClusterMean
 from medtransfer.report import trials_text
 
@@ -38,16 +39,33 @@ def test_every_sentence(paperlike: Analysis) -> None:
 
 
 def test_means_over_some_configurations_and_of_other_numbers_say_so(paperlike: Analysis) -> None:
-    summaries = [
-        replace(s, pools=s.pools - 3) if s.selector.name != "one-each" else replace(s, mean_fine_tunings=2.3)
-        for s in known(paperlike, KNOWN).summaries
-    ]
-    once, others, _ = trials_text.sentences(replace(known(paperlike, KNOWN), summaries=tuple(summaries)))
-    assert once.startswith("Fine-tuning each checkpoint (on average 2.3) once and taking the best keeps 98.5 %")
+    summaries = [replace(s, pools=s.pools - 3) if s.selector.name != "one-each" else s for s in known(paperlike, KNOWN).summaries]
+    _, others, _ = trials_text.sentences(replace(known(paperlike, KNOWN), summaries=tuple(summaries)))
     pools = paperlike.by_selector["race"].pools
     assert (
         f"a race by seeds (16 in all, in {pools - 3} of {pools} configurations, since others have too few seeds) 99.1 %" in others
     )
+
+
+def together(*analyses: Analysis) -> Analysis:
+    """Analyse the pools of several analyses, each on a target of its own."""
+    pools = [
+        replace(judged.pool, fields={**judged.pool.fields, "target": f"target{number}"})
+        for number, one in enumerate(analyses) for judged in one.judged
+    ]  # fmt: skip
+    return analyse(pools, [], analyses[0].sampling)
+
+
+def test_configurations_with_fewer_checkpoints_do_not_lack_seeds(make: Make) -> None:
+    """Of 3 checkpoints a race has no second rung, with however many seeds; 7 go to 3."""
+    three, seven = make(1, 4, (0, 1, 5)), make(1, 4, (0, 1, 5, 10, 20, 50, 100))
+    once, others, _ = trials_text.sentences(together(three, seven))
+    assert once.startswith("Fine-tuning each checkpoint (on average 5) once")
+    assert "last 5 checkpoints (5 in all, in 1 of 2 configurations, since others have too few checkpoints)" in others
+    assert "a race by seeds (10 in all, in 1 of 2 configurations, since others have too few checkpoints)" in others
+    _, others, _ = trials_text.sentences(together(three, seven, make(1, 2, (0, 1, 5, 10, 20, 50, 100))))
+    assert "two fine-tunings of each checkpoint (10 in all, in 2 of 3 configurations, since others have too few seeds)" in others
+    assert "a race by seeds (10 in all, in 1 of 3 configurations, since others have too few seeds or checkpoints)" in others
 
 
 def test_the_same_in_every_configuration_is_not_called_equivalent(paperlike: Analysis) -> None:

@@ -18,14 +18,15 @@ def sentences(analysis: Analysis) -> list[str]:
     if FIRST in tried:
         texts.append(_once(tried[FIRST], analysis))
         others = [summary for selector, summary in tried.items() if selector != FIRST]
-        texts += [_others(others, tried[FIRST].pools)] if others else []
+        texts += [_others(others, tried[FIRST].pools, analysis)] if others else []
         texts.append(_seen(analysis))
     return [*texts, *_lacking(analysis)]
 
 
 def _once(summary: Summary, analysis: Analysis) -> str:
     number = epochs(summary.mean_fine_tunings)
-    each = f"each of the {number} checkpoints" if summary.mean_fine_tunings % 1 == 0 else f"each checkpoint (on average {number})"
+    several = len({len(pool.candidates) for pool in analysis.pools_with(FIRST.name)}) > 1
+    each = f"each checkpoint (on average {number})" if several else f"each of the {number} checkpoints"
     text = (
         f"Fine-tuning {each} once and taking the best keeps {percent(summary.mean_tis)} of the best {analysis.metric_label}, "
         "judged on the other seeds"
@@ -40,9 +41,10 @@ def _once(summary: Summary, analysis: Analysis) -> str:
     return f"{text}; against {FULL.phrase} the difference in TIS is {difference}: {outcome}."
 
 
-def _others(others: list[Summary], pools: int) -> str:
+def _others(others: list[Summary], pools: int, analysis: Analysis) -> str:
     parts = [
-        f"{s.selector.phrase} ({epochs(s.mean_fine_tunings)} in all{_where(s.pools, pools)}) {percent(s.mean_tis)}" for s in others
+        f"{s.selector.phrase} ({epochs(s.mean_fine_tunings)} in all{_where(s, pools, analysis)}) {percent(s.mean_tis)}"
+        for s in others
     ]
     text = f"Other ways to choose by fine-tuning keep: {', '.join(parts)}."
     if any(summary.selector == RACE for summary in others):
@@ -50,8 +52,15 @@ def _others(others: list[Summary], pools: int) -> str:
     return text
 
 
-def _where(some: int, pools: int) -> str:
-    return "" if some == pools else f", in {some} of {pools} configurations, since others have too few seeds"
+def _where(summary: Summary, pools: int, analysis: Analysis) -> str:
+    """Say in how many of the configurations a trial is judged, and what the others lack."""
+    if summary.pools == pools:
+        return ""
+    trial, name = summary.selector.trial, summary.selector.name
+    others = [judged.pool for judged in analysis.judged if FIRST.name in judged.by_selector and name not in judged.by_selector]
+    seeds = [trial is None or trial.lacks_seeds(len(pool.candidates), len(pool.common_seeds)) for pool in others]
+    few = "seeds" if all(seeds) else "seeds or checkpoints" if any(seeds) else "checkpoints"
+    return f", in {summary.pools} of {pools} configurations, since others have too few {few}"
 
 
 def _seen(analysis: Analysis) -> str:
