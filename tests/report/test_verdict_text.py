@@ -239,12 +239,37 @@ def test_configurations_no_better_than_a_constant_mask_are_counted(make: Make, a
     assert texts == [sentence] * said
 
 
+def test_many_pretrainings_of_which_one_has_most_configurations_are_not_called_few():
+    """Eight pretrainings with 9, 1, …, 1 of 16 configurations count as 16² / (81 + 7) = 2.9, nine targets as 3.6."""
+    cells = [*((0, target) for target in range(9)), *((encoder, 0) for encoder in range(1, 8))]
+    fields = {"source": "imagenet", "origin": "simple", "mode": "full"}
+    pools = [pool(fields={**fields, "encoder": f"e{encoder}", "target": f"t{target}"}) for encoder, target in cells]
+    few = (
+        "ith 8 pretrainings and 9 targets, which count as 2.9 and 3.6 since a few hold most configurations, no difference can be "
+        "told from chance; 6 of either that count as 4.5 are the least."
+    )
+    found = analyse(pools, [], SAMPLING)
+    assert verdict_text.verdict(found).endswith(f"but w{few}") and f"W{few}" in verdict_text.weaknesses(found)
+
+
+def test_what_cannot_be_decided_is_named_where_other_things_can():
+    """Epoch 0 is lacking on four of seven targets."""
+    whole = [pool(name=f"t{number}") for number in range(7)]
+    lacking = {epoch: values for epoch, values in whole[0].values.items() if epoch}
+    pools = [*whole[:3], *(pool({e: tuple(v) for e, v in lacking.items()}, name=one.fields["target"]) for one in whole[3:])]
+    pools = [replace(one, scores={"robustness": {e: s for e, s in one.robustness.items() if e in one.means}}) for one in pools]
+    found = analyse(pools, [], SAMPLING)
+    assert any("is neither" in text or "is better" in text or "is worse" in text for text in verdict_text.particulars(found))
+    few = "with 1 pretraining and 3 targets no difference can be told from chance; 6 of either are the least."
+    assert f"Compared with no pretraining, {few}" in verdict_text.weaknesses(found)
+
+
 def test_configurations_without_robustness_are_counted(make: Make):
     whole = make(11, 5)
     first = whole.judged[0]
     plain = replace(first, verdicts=tuple(v for v in first.verdicts if v.selector.name not in ("offline", "online")))
     said = verdict_text.weaknesses(replace(whole, judged=(plain, *whole.judged[1:])))
-    assert said == ["1 of 11 judged configurations lack robustness and say nothing about it."]
+    assert said == ["1 of 11 judged configurations lacks robustness and says nothing about it."]
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,9 @@ def _patients(patients: Patients, analysis: Analysis) -> str:
 
 
 def _between_seeds(spread: BetweenSeeds, analysis: Analysis) -> str:
+    groups = "one configuration" if spread.groups == 1 else f"each of {spread.groups} configurations"
     text = (
-        f"Between pretraining seeds ({spread.seeds} or more in each of {spread.groups} configurations) the best "
+        f"Between pretraining seeds ({spread.seeds} or more in {groups}) the best "
         f"{analysis.metric_label} has a standard deviation of {spread.best:.3f}"
     )
     if spread.tis is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import factors_of
-from medtransfer.metrics.comparison import LEAST_CLUSTERS, are_numerous
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, LEAST_EFFECTIVE, are_numerous, effective_number
 from medtransfer.report import evidence_text
 from medtransfer.report.format import capitalised, epochs, number, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
@@ -87,10 +87,12 @@ def too_few(contrast: Contrast, analysis: Analysis) -> str:
     """Say in a clause that a comparison rests on too few pretrainings and targets for an interval."""
     compared = analysis.pools_with(*(one.name for one in (contrast.first, contrast.second) if one != EQUAL_COST))
     pretrainings, targets = len({pool.weights for pool in compared}), len({pool.fields["target"] for pool in compared})
-    return (
-        f"with {counted(pretrainings, 'pretraining')} and {counted(targets, 'target')} no difference can be told from chance; "
-        f"{LEAST_CLUSTERS} of either are the least"
-    )
+    who, least = f"{counted(pretrainings, 'pretraining')} and {counted(targets, 'target')}", f"{LEAST_CLUSTERS} of either"
+    if max(pretrainings, targets) >= LEAST_CLUSTERS:  # a few hold most configurations
+        count = " and ".join(f"{effective_number(levels):.1f}" for levels in factors_of(compared).values())
+        who += f", which count as {count} since a few hold most configurations,"
+        least += f" that count as {LEAST_EFFECTIVE:g}"
+    return f"with {who} no difference can be told from chance; {least} are the least"
 
 
 def _one_pool(analysis: Analysis) -> list[str]:
@@ -135,7 +137,7 @@ def _no_verdict(analysis: Analysis) -> str:
         return "There are no configurations, so there is no verdict."
     reasons = Counter(judged.reason for judged in analysis.judged if judged.reason)
     text = "; ".join(f"{reason} ({count})" if len(reasons) > 1 else reason for reason, count in reasons.most_common(3))
-    more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
+    more = f"; and {counted(len(reasons) - 3, 'other reason')}" if len(reasons) > 3 else ""
     count = len(analysis.judged)
     who = "the only configuration could not be judged" if count == 1 else f"none of the {count} configurations could be judged"
     return f"There is no verdict, since {who}{': ' if text else ''}{text}{more}."
@@ -219,10 +221,14 @@ def weaknesses(analysis: Analysis) -> list[str]:
     texts.append(_single_seeds(judged, analysis.metric_label))
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:
-        texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
+        verbs = ("lacks", "says") if lacking == 1 else ("lack", "say")
+        texts.append(f"{lacking} of {len(judged)} judged configurations {verbs[0]} robustness and {verbs[1]} nothing about it.")
     undecided = [contrast for contrast in analysis.contrasts if contrast.p_value is None]
     if len(judged) > 1 and undecided:
-        texts.append(f"{capitalised(too_few(max(undecided, key=lambda contrast: contrast.pools), analysis))}.")
+        few = too_few(max(undecided, key=lambda contrast: contrast.pools), analysis)
+        if len(undecided) < len(analysis.contrasts):
+            few = f"compared with {_listed(list(dict.fromkeys(one.second.phrase for one in undecided)))}, {few}"
+        texts.append(f"{capitalised(few)}.")
     texts.append(_seeds_of_recipes([pool.pool for pool in judged]))
     return [text for text in texts if text]
 
