@@ -420,3 +420,11 @@ def test_means_that_differ_by_rounding_alone_are_tied() -> None:
     oracle = judge(pool({**tied, 10: (0.5, 0.5, 0.6)}), SAMPLING).by_selector["oracle"]
     assert (oracle.candidate, oracle.tied, oracle.tis) == (0, (1, 5), 1)
     assert "all checkpoints have the same mean Dice, 0.637" in judge(pool(tied), SAMPLING).reason
+
+
+def test_a_share_within_noise_is_over_configurations_with_several_seeds() -> None:
+    """With a single seed nothing can be distinguished; of the two seeds, epoch 0, which offline takes, is worse than the best."""
+    single = pool({epoch: values[:1] for epoch, values in DICE.items()}, name="sun")
+    found = summaries(pool(), single)["offline"]
+    assert (found.pools, found.within_noise) == (2, 0)
+    assert summaries(single)["offline"].within_noise is None

@@ -175,7 +175,8 @@ class Summary:
         mean_regret: mean regret.
         mean_epochs: mean epochs of pretraining spent, each pool with a pretraining of its own.
         shared_epochs: mean epochs of the pretrainings when each serves all its pools, and so runs to the longest stop.
-        within_noise: share of pools where the choice cannot be distinguished from the best; None without single choices.
+        within_noise: share of pools with several seeds where the choice cannot be distinguished from the best; None without
+            such pools, and without single choices.
         fixed_at_cost: mean TIS of fixed lengths of the cost `mean_epochs`, interpolated; None outside their range.
         fixed_at_shared: likewise of the cost `shared_epochs`.
         mean_fine_tunings: mean number of fine-tunings before the choice, by either account of the epochs.

@@ -80,7 +80,10 @@ def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) 
     pools = [pool for pool in pools if selector.name in pool.by_selector]
     verdicts = [pool.by_selector[selector.name] for pool in pools]
     mean = mean_over(pools, [verdict.tis for verdict in verdicts])
-    near = [verdict.within_noise for verdict in verdicts if verdict.within_noise is not None]
+    near = [
+        verdict.within_noise
+        for pool, verdict in zip(pools, verdicts, strict=True) if pool.has_seeds and verdict.within_noise is not None
+    ]  # fmt: skip
     cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), shared_cost(pools, selector)
     fixed, fixed_shared = at_cost(pools, cost), at_cost(pools, shared)
     lowest = lowest_tis(judged.pool.metric for judged in pools)

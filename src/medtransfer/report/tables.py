@@ -1,6 +1,7 @@
 """Rows of all tables, and the report as Markdown."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
@@ -23,8 +24,9 @@ def dice_rows(analysis: Analysis) -> list[Row]:
     return [
         {
             **fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
-            "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
-            "within_noise": candidate.within_noise, "robustness": candidate.robustness,
+            "dice_std": None if isnan(candidate.std) else candidate.std, "seeds": candidate.seeds,
+            **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
+            "within_noise": candidate.within_noise if candidate.interval else None, "robustness": candidate.robustness,
             **_bounds("robustness", candidate.robustness_interval), **_rise(candidate),
             "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
             **{name: candidate.scores.get(name) for name in further},
@@ -43,7 +45,7 @@ def tis_rows(analysis: Analysis) -> list[Row]:
         {
             **fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
             "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
-            "fine_tunings": v.fine_tunings, "within_noise": v.within_noise,
+            "fine_tunings": v.fine_tunings, "within_noise": v.within_noise if judged.has_seeds else None,
             "tied": " ".join(map(str, v.tied)), "stability": v.stability,
         }
         for judged, fields in _with_fields(analysis) for v in judged.verdicts
@@ -84,12 +86,11 @@ def contrast_rows(analysis: Analysis) -> list[Row]:
 
 def selector_table(analysis: Analysis) -> list[Row]:
     """Return one row per selector as `selector_rows`, for people."""
-    seeded = any(judged.has_seeds for judged in analysis.judged)
     return [
         {
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst TIS": s.min_tis,
             "mean regret": s.mean_regret, "epochs spent": epochs(s.mean_epochs), "fine-tunings": epochs(s.mean_fine_tunings),
-            "within noise": share(s.within_noise if seeded else None),
+            "within noise": share(s.within_noise),
             "fixed at equal cost": None if s.selector.length is not None else s.fixed_at_cost, "configurations": s.pools,
         }
         for s in analysis.summaries
