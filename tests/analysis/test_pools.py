@@ -70,7 +70,7 @@ def test_a_fine_tuning_without_a_finite_outcome_is_left_out_and_named(workplace:
     add_dice({**DICE, 5: (0.80, math.nan)})
     ((pool,), (left,)) = collect(SETTING)
     assert left.startswith("1 fine-tuning is without a finite value of the primary metric (run ")
-    assert left.endswith("); they are made again with `medtransfer finetune --force`")
+    assert left.endswith("); it is made again with `medtransfer finetune --force`")
     assert pool.means == {0: 0.40, 1: 0.50, 5: 0.80, 10: 0.70}  # of the seed that all share
     assert len(pool.missing) == 5 and "no finished fine-tuning of epoch 5, seed 2, so seed 2 is left out" in pool.missing[0]
 

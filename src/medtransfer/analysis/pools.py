@@ -113,7 +113,10 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     if texts and not tuned:
         remedy = list(texts.values())[-1]
         raise InputError(f"expected fine-tunings in the tracking store, but {' and '.join(texts)}; make them again with {remedy}")
-    return tuned, [f"{text}; they are made again with {remedy}" for text, remedy in texts.items()]
+    return tuned, [
+        f"{text}; {'it is' if text.startswith('1 fine-tuning is') else 'they are'} made again with {remedy}"
+        for text, remedy in texts.items()
+    ]
 
 
 def _trained() -> dict[str, dict[str, Any]]:
