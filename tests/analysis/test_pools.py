@@ -110,6 +110,15 @@ def test_a_checkpoint_whose_features_are_not_finite_is_passed_over(workplace: Pa
     assert pool.missing == ["unet simple → moon, full: no robustness of epoch 10, since its features are not finite"]
 
 
+def test_a_robustness_that_is_not_finite_is_passed_over_without_a_flag(workplace: Path) -> None:
+    add_dice()
+    add_scores_of({"robustness": {**FLAT, 0: math.nan}, "robustness_pooled": POOLED})
+    ((pool,), _) = collect(SETTING)
+    assert pool.robustness == {1: 0.5, 5: 0.6, 10: 0.7}
+    assert judge(pool, SAMPLING).by_selector["offline"].candidate == 10
+    assert pool.missing == ["unet simple → moon, full: no robustness of epoch 0, since it is not finite"]
+
+
 def test_without_robustness_the_level_of_the_parameters_counts_too() -> None:
     def run(name: str, **params: str) -> tracking.StoredRun:
         return tracking.StoredRun(name, params, {}, {}, 0)

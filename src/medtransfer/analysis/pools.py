@@ -227,8 +227,12 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
     names["robustness"] = METRICS[pooled]
     unfit: dict[str, dict[Key, str]] = {
         name: {
-            epoch: reason
-            for flag, reason in reversed(UNUSABLE.items()) for epoch, count in curves.get(f"{metric}_{flag}", {}).items() if count
+            **{epoch: "it is not finite" for epoch, value in curves[metric].items() if not math.isfinite(value)},
+            **{
+                epoch: reason
+                for flag, reason in reversed(UNUSABLE.items())
+                for epoch, count in curves.get(f"{metric}_{flag}", {}).items() if count
+            },
         }
         for name, metric in names.items()
     }  # fmt: skip
