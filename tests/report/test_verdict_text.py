@@ -239,6 +239,18 @@ def test_configurations_no_better_than_a_constant_mask_are_counted(make: Make, a
     assert texts == [sentence] * said
 
 
+def test_differences_that_cancel_out_are_not_called_too_few():
+    """On each of six targets the last checkpoint is better by a quarter in one mode, and worse by as much in the other."""
+    fields = {"source": "imagenet", "origin": "simple", "encoder": "unet"}
+    modes = {"full": {1: (0.75, 0.75), 5: (1.0, 1.0)}, "decoder": {1: (1.0, 1.0), 5: (0.75, 0.75)}}
+    pools = [
+        pool(values, {1: 0.9, 5: 0.5}, fields={**fields, "target": f"t{number}", "mode": mode})
+        for mode, values in modes.items() for number in range(6)
+    ]  # fmt: skip
+    said = verdict_text.verdict(analyse(pools, [], SAMPLING))
+    assert said.endswith("Which is better is undecided: the difference is 0.0 points, since wins and losses cancel out exactly.")
+
+
 def test_many_pretrainings_of_which_one_has_most_configurations_are_not_called_few():
     """Eight pretrainings with 9, 1, …, 1 of 16 configurations count as 16² / (81 + 7) = 2.9, nine targets as 3.6."""
     cells = [*((0, target) for target in range(9)), *((encoder, 0) for encoder in range(1, 8))]

@@ -60,6 +60,8 @@ def _over_several(analysis: Analysis, subject: Summary) -> list[str]:
 
 def _judgement(contrast: Contrast, analysis: Analysis) -> str:
     points = f"the difference is {signed(100 * contrast.difference, 1)} points"
+    if contrast.interval is None and contrast.p_value is not None:
+        return f"Which is better is undecided: {points}, since wins and losses cancel out exactly."
     if contrast.interval is None:
         return f"Which is better could not have been decided: {points}, but {too_few(contrast, analysis)}."
     low, high = contrast.interval
