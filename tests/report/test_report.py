@@ -291,7 +291,7 @@ def test_only_finished_runs_of_the_present_format_count(dice: Path):
     pools, left = collect(SETTING)
     assert pools[0].seeds == (1, 2)
     assert left == [
-        "1 of 9 fine-tunings are of an older format, without origin, primary; they are made again with `medtransfer finetune`"
+        "1 of 9 fine-tunings is of an older format, without origin, primary; it is made again with `medtransfer finetune`"
     ]
 
 
@@ -310,7 +310,7 @@ def test_a_store_without_fine_tunings_is_an_input_error(workplace: Path):
     with pytest.raises(InputError, match="it holds none"):
         report()
     add_older("origin")
-    with pytest.raises(InputError, match="1 of 1 fine-tunings are of an older format, without origin"):
+    with pytest.raises(InputError, match="1 of 1 fine-tuning is of an older format, without origin"):
         report()
     assert not Path("reports").exists()
 

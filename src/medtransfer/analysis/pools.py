@@ -24,7 +24,7 @@ from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
-from medtransfer.wording import are
+from medtransfer.wording import are, counted
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
@@ -100,23 +100,21 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     for run in current:
         if run.id not in unusable:
             tuned[(*(run.params[name] for name in (*FIELDS, *DIGESTS)), *portion_of(run.params))].append(run)
-    texts: dict[str, str] = {}  # what is wrong, and what mends it
+    found: list[tuple[int, str, str]] = []  # how many, what is wrong with them, and what mends it
     if older:
         lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
-        text = f"{len(older)} of {len(newest)} fine-tunings are of an older format, without {lacking}"
-        texts[text] = "`medtransfer finetune`"
+        verb = "is" if len(older) == 1 else "are"
+        text = f"{len(older)} of {counted(len(newest), 'fine-tuning')} {verb} of an older format, without {lacking}"
+        found.append((len(older), text, "`medtransfer finetune`"))
     if broken:
         runs = ", ".join(run.id for run in broken[:MOST_RUNS])
         which = f"run{'' if len(broken) == 1 else 's'} {runs}{' and more' if len(broken) > MOST_RUNS else ''}"
         text = f"{are(len(broken), 'fine-tuning')} without a finite value of the primary metric ({which})"
-        texts[text] = "`medtransfer finetune --force`"
-    if texts and not tuned:
-        remedy = list(texts.values())[-1]
-        raise InputError(f"expected fine-tunings in the tracking store, but {' and '.join(texts)}; make them again with {remedy}")
-    return tuned, [
-        f"{text}; {'it is' if text.startswith('1 fine-tuning is') else 'they are'} made again with {remedy}"
-        for text, remedy in texts.items()
-    ]
+        found.append((len(broken), text, "`medtransfer finetune --force`"))
+    if found and not tuned:
+        texts = " and ".join(text for _, text, _ in found)
+        raise InputError(f"expected fine-tunings in the tracking store, but {texts}; make them again with {found[-1][2]}")
+    return tuned, [f"{text}; {'it is' if count == 1 else 'they are'} made again with {remedy}" for count, text, remedy in found]
 
 
 def _trained() -> dict[str, dict[str, Any]]:
