@@ -18,7 +18,7 @@ from tests.tasks.fakes import Watched
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.finetune import sync
-from medtransfer.finetune.known_keys import KnownKeys
+from medtransfer.finetune.keys_on_disk import KeysOnDisk
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
 from medtransfer.locks import exclusive
@@ -128,7 +128,7 @@ def test_without_a_place_for_the_cache_results_are_published(elsewhere):
 def test_a_result_that_is_finished_meanwhile_is_published(elsewhere, monkeypatch, caplog):
     """It is read next time, too, since its state is not known."""
     path = (FOLDER / "metrics.json").rename("finished.json")
-    find = KnownKeys.find
+    find = KeysOnDisk.find
 
     def finish(keys, name):
         key = find(keys, name)
@@ -136,7 +136,7 @@ def test_a_result_that_is_finished_meanwhile_is_published(elsewhere, monkeypatch
             path.rename(FOLDER / "metrics.json")
         return key
 
-    monkeypatch.setattr(KnownKeys, "find", finish)
+    monkeypatch.setattr(KeysOnDisk, "find", finish)
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 2 and caplog.text == ""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.finetune.known_keys import METRICS, KnownKeys
+from medtransfer.finetune.keys_on_disk import METRICS, KeysOnDisk
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked, lock_path
 from medtransfer.progress import track
@@ -34,7 +34,7 @@ def publish(models: Path, prepared: Path) -> int:
     """
     records, skipped = [], dict[Path, Exception]()
     names = _list_models(models, skipped)
-    stored, keys = tracking.stored_cells("finetune") if names else set[str](), KnownKeys(models)
+    stored, keys = tracking.stored_cells("finetune") if names else set[str](), KeysOnDisk(models)
     for name in track(names, "reading the fine-tunings on disk", len(names), "fine-tunings"):
         folder = models / name
         if keys.find(name) in stored:

@@ -13,7 +13,7 @@ from medtransfer.records.json import parse_json
 METRICS = "metrics.json"
 
 
-class KnownKeys:
+class KeysOnDisk:
     """The keys of the models in a folder, as their `metrics.json` had them when it was read last."""
 
     def __init__(self, models: Path) -> None:
