@@ -25,8 +25,8 @@ def analysis(evidence: Evidence) -> Analysis:
         (
             Evidence(association=Association(FEW, FEW, FEW, 4, 1)),
             f"{WITHIN} of +0.40 with robustness and of +0.40 with the epoch "
-            "alone; the partial correlation with robustness, given the epoch, is +0.400, in the 1 of 4 configurations that have "
-            "one.",
+            "alone; the partial correlation with robustness, given the epoch, is +0.400, defined in 1 of 4 "
+            "configurations.",
         ),
         (
             Evidence(association=Association(FEW, FEW, None, 4, 0)),

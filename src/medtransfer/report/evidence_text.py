@@ -38,7 +38,7 @@ def _association(association: Association, analysis: Analysis) -> str:
     given = trials_text.with_interval(association.given_epoch.value, bounds)
     text += f"; the partial correlation with robustness, given the epoch, is {given}"
     if association.given_in < association.configurations:
-        text += f", in the {association.given_in} of {association.configurations} configurations that have one"
+        text += f", defined in {association.given_in} of {association.configurations} configurations"
     return f"{text}."
 
 
