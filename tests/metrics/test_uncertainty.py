@@ -217,6 +217,15 @@ def test_p_best_is_the_chance_that_one_normal_exceeds_another() -> None:
     assert probability_best(known([0.5, 0.4], [0.1, 0.1], seeds=2), 10, generator()) is None
 
 
+def test_candidates_that_differ_by_the_rounding_of_their_sums_share_being_the_best() -> None:
+    """Solved heads give every seed the same: the mean of three .7 is 0.6999999999999998, that of five is 0.7."""
+    first, second = [0.7] * 3, [0.7] * 5
+    assert np.mean(first) != np.mean(second)
+    assert probability_best(estimate({1: first, 2: second}), 1000, generator()) == pytest.approx([0.5, 0.5])
+    third = estimate({0: [0.2, 0.3, 0.25], 1: first, 2: second}, apart={0})
+    assert probability_best(third, 1000, generator()) == pytest.approx([0, 0.5, 0.5], abs=0.01)
+
+
 def beaten(values: dict[int, list[float]], confidence: float) -> set[int]:
     """Find what any other beats in scipy's own Welch test, at the level shared by the rivals."""
     return {

@@ -243,7 +243,7 @@ def probability_best(estimates: Estimates, draws: int, rng: np.random.Generator)
     kept = np.divide(true, true + variances, out=np.ones_like(means), where=true + variances > 0)
     noise = rng.standard_t(estimates.degrees, size=(draws, len(means)))
     drawn = means.mean() + kept * (means - means.mean()) + np.sqrt(kept * variances) * noise
-    best = drawn == drawn.max(axis=1, keepdims=True)
+    best = drawn >= drawn.max(axis=1, keepdims=True) - ROUNDING
     shares = best if best.sum() == draws else best / best.sum(axis=1, keepdims=True)  # nearly always a single one is the best
     return np.asarray(shares.mean(axis=0))
 
