@@ -97,6 +97,14 @@ def test_models_no_better_than_the_same_label_everywhere_are_named(constant, sai
     assert summary(guard)["constant"] == constant and "constant" not in summary(make(EPOCHS["better"]))
 
 
+def test_the_mean_of_seeds_at_the_constant_is_no_better_than_it_by_rounding():
+    """The mean of three 0.1 is 0.10000000000000002."""
+    for value in (0.1, 0.3, 0.7):
+        guard = make([value] * 3, none=[value] * 3, least=0.0)
+        guard = replace(guard, scores=replace(guard.scores, constant=value))
+        assert "Neither is better than the same label in every pixel" in verdict(guard)[0]
+
+
 def test_an_interval_ends_where_no_difference_can_be():
     guard = make([0.9, 0.1, 0.5], none=[0.1, 0.9, 0.6], patients=0)
     low, high = guard.differences[5].interval(0.95)

@@ -10,6 +10,8 @@ from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from medtransfer.metrics.ties import rounded
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -51,7 +53,7 @@ class Metric:
 
     def is_poor(self, value: float, constant: float) -> bool:
         """Return whether a value is no better than that of a constant prediction, which is not perfect itself."""
-        return value <= constant < self.high
+        return rounded(value) <= rounded(constant) and constant < self.high
 
     def clip(self, value: float) -> float:
         """Return a value, or the end of the metric's range that it lies beyond; NaN stays."""
