@@ -37,6 +37,16 @@ def test_seeds_that_all_agree_tell_no_change_from_chance(gain: float, make_case:
     assert (step.is_seen, step.relation) == (False, "undecided")
 
 
+def test_a_change_by_the_rounding_of_sums_alone_has_no_direction(make_case: Any) -> None:
+    """Changes by seed .1, .2 and -.3 are 0 in exact numbers, and a robustness of .1 + .2 is one of .3."""
+    dice = {0: (0.1, 0.2, 0.6), 1: (0.2, 0.4, 0.3), 5: (0.35, 0.55, 0.48)}
+    (unchanged, changed) = list_steps([make_case(dice, {(ROBUSTNESS, -2): {0: 0.3, 1: 0.4, 5: 0.5}})], 0.95)
+    assert 0 < abs(unchanged.outcome) < 1e-15
+    assert (unchanged.same_direction, changed.same_direction) == (False, True)
+    (_, level) = list_steps([make_case(dice, {(ROBUSTNESS, -2): {0: 0.5, 1: 0.3, 5: 0.1 + 0.2}})], 0.95)
+    assert level.robustness != 0 and (level.same_direction, level.relation) == (False, "undecided")
+
+
 def test_changes_are_corrected_for_the_number_of_steps(make_case: Any) -> None:
     """A change that SciPy's t test sees alone is not seen among thirteen steps."""
     rng, epochs = np.random.default_rng(4), (0, 1, 5, 10)

@@ -51,8 +51,8 @@ class Step:
 
     @property
     def same_direction(self) -> bool:
-        """Whether both estimates have the same sign."""
-        return bool(np.sign(self.outcome) == np.sign(self.robustness))
+        """Whether both estimates have the same sign; changes that are rounding of equal values have none."""
+        return bool(_sign(self.outcome) == _sign(self.robustness))
 
     @property
     def is_seen(self) -> bool:
@@ -65,7 +65,7 @@ class Step:
 
         Where robustness has no interval, as in replayed results, its change counts as seen.
         """
-        robustness_seen = self.robustness != 0 if self.robustness_p is None else self.robustness_p < self.alpha
+        robustness_seen = _sign(self.robustness) != 0 if self.robustness_p is None else self.robustness_p < self.alpha
         if not self.is_seen or not robustness_seen:
             return "undecided"
         return "agree" if self.same_direction else "part"
@@ -115,6 +115,10 @@ def _steps(case: Case, level: int, confidence: float) -> Iterator[Step]:
             _p_value(float(np.mean(gains)), float(stats.sem(gains)), len(gains)) if len(gains) > 1 else None, robustness_p,
             round(1 - confidence, 12),
         )  # fmt: skip
+
+
+def _sign(change: float) -> int:
+    return 0 if abs(change) <= TIE else 1 if change > 0 else -1
 
 
 def _p_value(value: float, error: float, count: int) -> float:
