@@ -9,6 +9,7 @@ from medtransfer.explain.cases import Case, Cases
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.explain.steps import Step, list_steps
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, correlation_interval
+from medtransfer.metrics.ties import rounded
 from medtransfer.metrics.transfer import Key, named
 from medtransfer.report.format import signed
 from medtransfer.report.verdict_text import counted
@@ -193,21 +194,29 @@ def _drivers(explanation: Explanation) -> list[str]:
 def _peaks(explanation: Explanation) -> list[str]:
     """Say where the outcome and the robustness of each configuration are highest; of many, only how often they coincide."""
     cases, metric = explanation.cases, explanation.metric
-    best = [_highest(case.pool.means) for case in cases]
-    favoured = [_highest(case.pool.robustness) for case in cases]
+    peaks = [_peaks_of(case) for case in cases]
     if len(cases) > MOST_NAMED:
-        same = sum(a == b for a, b in zip(best, favoured, strict=True))
+        same = sum(a == b for a, b in peaks)
         return [f"{metric} and robustness are highest at the same checkpoint in {same} of {len(cases)} configurations."]
     return [
         f"{case.pool.name}: {metric} is highest at {named(a)} ({case.pool.means[a]:.3f}), robustness at {named(b)}, where {metric} "
         f"is {case.pool.means[b]:.3f}."
         if a != b else f"{case.pool.name}: {metric} and robustness are both highest at {named(a)}."
-        for case, a, b in zip(cases, best, favoured, strict=True)
+        for case, (a, b) in zip(cases, peaks, strict=True)
     ]  # fmt: skip
 
 
-def _highest(values: Mapping[Key, float]) -> Key:
-    return max(values, key=lambda key: values[key])
+def _peaks_of(case: Case) -> tuple[Key, Key]:
+    """Return the checkpoints of the highest outcome and of the highest robustness: the same one wherever one has both."""
+    best, favoured = _highest(case.pool.means), _highest(case.pool.robustness)
+    both = [key for key in best if key in favoured]
+    return (both[0], both[0]) if both else (best[0], favoured[0])
+
+
+def _highest(values: Mapping[Key, float]) -> list[Key]:
+    """Return the keys of the highest value, the first one first."""
+    highest = max(map(rounded, values.values()))
+    return [key for key, value in values.items() if rounded(value) == highest]
 
 
 def _value(mean: ClusterMean | None) -> float:
