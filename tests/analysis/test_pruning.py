@@ -26,6 +26,14 @@ def test_the_best_of_those_with_a_value_stay_with_their_ties_the_unknown_and_the
     assert left_in(values, eta, equal) == expected
 
 
+def test_large_values_tie_that_differ_by_the_order_of_their_sum_alone() -> None:
+    numbers = (1234.1, 2345.7, 3456.3, 777.77)
+    values = [sum(numbers), sum(reversed(numbers)), 1.0, 0.0]
+    assert values[0] != values[1]
+    assert left_in(values, 4) == [0, 1]
+    assert left_in(values[::-1], 4) == [2, 3]
+
+
 @pytest.mark.parametrize("outcomes", [[0.8, 0.4, 0.6, 0.2, 0.5], [0.8, 0.8, 0.4, 0.4, 0.1], [0.5, 0.5, 0.5], [0.7]])
 def test_a_blind_draw_is_that_of_all_draws_of_as_many(outcomes: list[float]) -> None:
     best = max(outcomes)
@@ -74,6 +82,14 @@ def test_indicators_are_summarised_over_the_pools_that_have_them() -> None:
     assert (ridge.tis, ridge.blind_tis) == (pytest.approx(0.9), pytest.approx((0.98 + 0.99 + 0.95) / 3))
     assert (ridge.blind_loss, ridge.left) == (pytest.approx(1.6 / 3), pytest.approx((0.4 + 0.5 + 0.5) / 3))
     assert over_pools([], {"target": []}, 0.95) == ()
+
+
+def test_indicators_of_the_same_mean_keep_their_order_whatever_the_rounding() -> None:
+    """Both have a mean of .2."""
+    shares = {"a": (0.1, 0.2, 0.3), "b": (0.3, 0.2, 0.1)}
+    for names in ("ab", "ba"):
+        cuts = [{name: Cut(4, 2, shares[name][pool], 0.5, 0.9) for name in names} for pool in range(3)]
+        assert [one.indicator for one in over_pools(cuts, {"target": ["x", "y", "z"]}, 0.95)] == list(names)
 
 
 def test_an_analysis_judges_complete_pools_in_any_order_where_it_is_asked_to() -> None:

@@ -169,6 +169,6 @@ def _survive(values: NDArray[np.float64], errors: NDArray[np.float64], seats: in
     if seats < 1 or (most is not None and most < seats):
         raise ValueError(f"expected at least one seat, and room for all seats, but got {seats} and room for {most}")
     order = best_first(values)
-    cut = values[order[min(seats, len(order)) - 1]]
-    near = [i for place, i in enumerate(order) if place < seats or values[i] + errors[i] >= cut - TIE]
+    cut = rounded(float(values[order[min(seats, len(order)) - 1]]))
+    near = [i for place, i in enumerate(order) if place < seats or rounded(float(values[i] + errors[i])) >= cut]
     return Survival(tuple(near[:most]), tuple(near[most:]) if most is not None else ())

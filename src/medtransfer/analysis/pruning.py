@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from medtransfer.analysis.halving import TIE, survivors
 from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval, share_interval
+from medtransfer.metrics.ties import rounded
 from medtransfer.selectors.score_names import score_sign
 
 LATEST = "latest_epochs"  # in place of an indicator: the epoch itself
@@ -136,4 +137,4 @@ def over_pools(
         loss, tis, blind, left = np.mean([(c.blind_loss, c.tis, c.blind_tis, c.left / c.candidates) for c in own], axis=0).tolist()
         interval = share_interval(lost, levels, confidence)
         found.append(Pruning(name, len(own), sum(lost), interval, loss, tis, min(cut.tis for cut in own), blind, left))
-    return tuple(sorted(found, key=lambda one: -one.tis))
+    return tuple(sorted(found, key=lambda one: -rounded(one.tis)))
