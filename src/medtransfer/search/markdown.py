@@ -15,6 +15,8 @@ from medtransfer.tasks.contract import lowest_tis, shared_label
 
 Row = dict[str, Any]
 
+LEAST_SHOWN = 0.0005  # smaller differences are 0.000 to three decimals
+
 
 def write_up(
     searched: Sequence[Searched], default: RobustnessSetting, notes: Sequence[str], confidence: float, margin: float
@@ -111,7 +113,9 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
             "about other targets."
         )
     value = totals.held_out.chosen[OBJECTIVE]
-    flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}"
+    flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism > 0 else 'lower'}"
+    if abs(totals.optimism) < LEAST_SHOWN:
+        flattery = "the same"
     text = (
         f"Judged on each target at the setting that was chosen without it, the TIS is **{value:.3f}**"
         f"{_interval(totals.mean_held_out, _tis_interval(families), confidence)}; the in-sample value is {flattery}."
@@ -119,7 +123,9 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     if totals.gain is None:
         return text
     gain, outcome = totals.gain.value, totals.gain.outcome(confidence, margin)
-    changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
+    changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against"
+    if abs(gain) < LEAST_SHOWN:  # so small a change may be clear
+        changes = f"does {outcome} than" if outcome in ("better", "worse") else "does as well as"
     evidence = f"{_interval(totals.gain, ClusterMean.interval, confidence)}: {outcome}"
     if totals.gain.is_nil:
         evidence = " in every configuration"
