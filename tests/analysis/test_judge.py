@@ -47,6 +47,13 @@ def summaries(*pools: Pool) -> dict[str, Summary]:
     return analyse(pools, [], SAMPLING).by_selector
 
 
+def test_a_best_mean_at_the_limit_is_not_judged_whatever_the_rounding() -> None:
+    """The mean of three .1 is 0.10000000000000002, and results up to .1 are not judged."""
+    at_limit = pool({0: (0.02, 0.03, 0.04), 1: (0.1, 0.1, 0.1)}, {0: 0.5, 1: 0.6})
+    assert at_limit.means[1] > 0.1
+    assert "no model learned: the best mean Dice is 0.100, and results up to 0.1" in judge(at_limit, SAMPLING).reason
+
+
 def test_what_is_within_noise_of_the_best() -> None:
     judged = judge(pool(), SAMPLING)
     assert [one.within_noise for one in judged.candidates] == [False, False, True, True]

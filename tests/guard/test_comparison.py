@@ -125,6 +125,14 @@ def test_models_that_learned_nothing_decide_nothing():
     assert guard.compared(5) == "undecided" and "Neither learned anything" in "\n".join(verdict(guard))
 
 
+def test_a_mean_of_seeds_at_the_limit_is_not_above_it_by_rounding():
+    """The mean of three .1 is 0.10000000000000002, and that limit is .1."""
+    guard = make([0.1] * 3, none=[0.02, 0.03, 0.02])
+    assert guard.means[5] > 0.1 and not guard.learned(5)
+    assert "Neither learned anything: both are at most 0.1." in verdict(guard)[0]
+    assert make([0.1 + 1e-9] * 3, none=[0.02, 0.03, 0.02]).learned(5)
+
+
 def test_equal_scores_decide_nothing():
     assert make(NONE).compared(5) == "undecided"
 

@@ -59,3 +59,12 @@ def test_of_equal_candidates_the_earlier_is_listed_first() -> None:
     assert values[0] < values[1]
     tied = replace(equal, heats=[replace(heat, scores=replace(heat.scores, values=values))])
     assert by_score(tied, tied.last) == [2, 0, 1]
+
+
+def test_a_mean_of_seeds_at_the_limit_learned_nothing_whatever_the_rounding() -> None:
+    """The mean of three .1 is 0.10000000000000002, and the limit is .1."""
+    scores = Scores(np.full((2, 3), 0.1), np.empty((2, 3, 0))).mean_over_seeds()
+    heats = compete(2, [Rung(2, 15)], 10**6, lambda indices, epochs: scores)
+    at_limit = replace(race(np.full((2, 3), 0.6), np.random.default_rng(0)), heats=heats)
+    assert at_limit.value(at_limit.last, 0) > 0.1
+    assert verdict(at_limit)[0].startswith("Nobody wins")

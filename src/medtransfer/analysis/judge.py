@@ -15,6 +15,7 @@ from medtransfer.analysis.robustness_draws import Drawn, draw
 from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
 from medtransfer.forks import share
+from medtransfer.metrics.ties import rounded
 from medtransfer.metrics.transfer import CORRELATIONS, Key, named, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import Estimates, confidence_set, estimate, mean_interval, probability_best, tis_interval
 from medtransfer.selectors.rules import Choice
@@ -43,7 +44,7 @@ def unjudged(pool: Pool, least: float) -> str:
         return f"only {named(next(iter(pool.means)))} was fine-tuned by this recipe: there is nothing to choose between"
     if max(means) == min(means):
         return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
-    if max(means) <= floor:
+    if rounded(max(means)) <= rounded(floor):
         return (
             f"no model learned: the best mean {pool.metric.label} is {max(means):.3f}, and results up to {floor:g} "
             "(report.least) are not judged; train for more epochs or at another learning rate, and look at the labels"

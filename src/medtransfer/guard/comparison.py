@@ -71,7 +71,7 @@ class Guard:
 
     def learned(self, epoch: int) -> bool:
         """Return whether the models of a checkpoint or those without pretraining learned anything."""
-        return max(self.means[0], self.means[epoch]) > self.least
+        return rounded(max(self.means[0], self.means[epoch])) > rounded(self.least)
 
     def compared(self, epoch: int) -> Compared:
         """Return what a checkpoint is beside no pretraining; where neither learned anything, nothing is decided."""

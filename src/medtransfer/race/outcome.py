@@ -9,6 +9,7 @@ import numpy as np
 
 from medtransfer.analysis.halving import Rung, cost_of
 from medtransfer.analysis.ranking import Standing, stand
+from medtransfer.metrics.ties import rounded
 from medtransfer.race.contest import Heat
 from medtransfer.race.entrants import Entrant, Pruned
 from medtransfer.tasks.contract import Metric
@@ -59,7 +60,7 @@ class Race:
     @property
     def learned(self) -> bool:
         """Whether the winner learned anything by the validation patients."""
-        return self.value(self.last, self.winner) > self.least
+        return rounded(self.value(self.last, self.winner)) > rounded(self.least)
 
     @property
     def last(self) -> Heat:
