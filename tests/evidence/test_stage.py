@@ -64,6 +64,14 @@ def test_a_random_initialisation_with_two_names_is_one_row(workplace: Path) -> N
     assert (only.origin, only.seeds) == ("advanced", 1)
 
 
+def test_a_seed_of_the_same_weights_under_two_names_counts_once(workplace: Path) -> None:
+    for seed, seconds, trained in ((1, 10.0, 4), (2, 20.0, 8)):
+        add(0.5 + seed / 10, seconds, trained=trained, seed=seed)
+    add(0.7, 20.0, trained=8, seed=2, origin="advanced")
+    ((only,), _) = own_rows(PREPARED)
+    assert (only.mean, only.seeds, only.seconds, only.train_epochs) == (0.65, 2, 15.0, 6)
+
+
 def test_only_the_names_that_were_asked_for_are_exported(workplace: Path) -> None:
     add(0.5)
     assert export_rows(OUT, PREPARED, names=False) == (

@@ -73,17 +73,18 @@ def own_rows(prepared: Path) -> tuple[list[EvidenceRow], int]:
 def _row(runs: Sequence[StoredRun], described: Mapping[str, Mapping[str, Any]]) -> EvidenceRow:
     """Summarise the seeds of fine-tunings from the same weights, which may have several names."""
     first = min(runs, key=lambda run: (run.params["encoder"], run.params["origin"], run.params["epoch"]))
-    params, by_seed = first.params, dict[str, float]()
+    params, by_seed = first.params, dict[str, StoredRun]()
     for run in runs:
-        by_seed.setdefault(run.params["seed"], run.metrics[run.params["primary"]])
-    values = [by_seed[seed] for seed in sorted(by_seed)]
+        by_seed.setdefault(run.params["seed"], run)
+    counted = [by_seed[seed] for seed in sorted(by_seed)]
+    values = [run.metrics[params["primary"]] for run in counted]
     facts = described[params["target"]]
     known = facts if facts.get("data") == params["data"] else {}
     if any(portion_of(params)):
         seen = first.metrics.get(TRAIN_IMAGES)
         known = {**known, "train_images": None if seen is None else round(seen), "train_groups": None}
-    seconds = [float(run.tags["seconds"]) for run in runs if "seconds" in run.tags]
-    epochs = round(float(np.mean([run.metrics.get(TRAINED, int(params["train_epochs"])) for run in runs])))
+    seconds = [float(run.tags["seconds"]) for run in counted if "seconds" in run.tags]
+    epochs = round(float(np.mean([run.metrics.get(TRAINED, int(params["train_epochs"])) for run in counted])))
     return EvidenceRow(
         weights=params["weights"], data=params["data"], protocol=_protocol(params), encoder=params["encoder"],
         origin=params["origin"], source=params["source"], epoch=int(params["epoch"]), target=params["target"],
