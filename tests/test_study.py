@@ -145,7 +145,7 @@ def test_the_report_knows_pretrainings_that_differ_in_their_seed_alone(workplace
     study.study(params)
     assert {path.name for path in (workplace / "checkpoints").glob("*")} >= {"unet-simple-s1", "unet-simple-s2"}
     assert (
-        "Between pretraining seeds (2 or more in each of 1 configurations) the best Dice" in Path("reports/report.md").read_text()
+        "Between pretraining seeds (2 or more in one configuration) the best Dice" in Path("reports/report.md").read_text()
     )
 
 
