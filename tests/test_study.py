@@ -144,9 +144,7 @@ def test_the_report_knows_pretrainings_that_differ_in_their_seed_alone(workplace
     )
     study.study(params)
     assert {path.name for path in (workplace / "checkpoints").glob("*")} >= {"unet-simple-s1", "unet-simple-s2"}
-    assert (
-        "Between pretraining seeds (2 or more in one configuration) the best Dice" in Path("reports/report.md").read_text()
-    )
+    assert "Between pretraining seeds (2 or more in one configuration) the best Dice" in Path("reports/report.md").read_text()
 
 
 def test_a_broken_target_is_named_and_hinders_no_report(workplace: Path, tiny_params, caplog: pytest.LogCaptureFixture):
