@@ -102,10 +102,10 @@ def _draw(pools: Sequence[Pool], sampling: Sampling, folder: Path | None) -> lis
 
 
 @lru_cache(maxsize=2)
-def _images_taken(groups: tuple[int, ...], sampling: Sampling) -> tuple[Array, Array]:
+def _images_taken(groups: tuple[int, ...], sampling: Sampling) -> tuple[NDArray[np.uint16], NDArray[np.uint64]]:
     """Draw groups of images, and count the images of each draw; the draws are shared by all pools that have these groups."""
     taken = draw_groups(groups, sampling.draws, sampling.generator("images", str(len(groups))))
-    return taken, taken.sum(axis=1, keepdims=True)
+    return taken, taken.sum(axis=1, keepdims=True, dtype=np.uint64)
 
 
 def _losses(pools: Sequence[Pool], setting: RobustnessSetting, folder: Path | None) -> tuple[list[Array], Groups]:

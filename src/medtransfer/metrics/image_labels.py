@@ -196,13 +196,14 @@ def patient_intervals(
         return []
     tail = float(special.ndtr(special.stdtrit(count - 1, (1 - confidence) / 2) * math.sqrt(count / (count - 1))))
     rng = np.random.default_rng(0)
-    taken = rng.multinomial(count, np.full(count, 1 / count), size=draws)  # (B, P)
     cells = predicted.classes**2 if predicted.exclusive else 0  # of a confusion matrix
     size, rows = max(1, AT_ONCE // max(len(patient), cells)), list[dict[str, Any]]()
-    for name in names:
-        parts = [
-            measure(predicted, name, taken[first : first + size, patient].astype(np.float64)) for first in range(0, draws, size)
-        ]
+    measured: dict[str, list[tuple[Array, Array]]] = {name: [] for name in names}
+    for first in range(0, draws, size):  # all of them at once would need gigabytes
+        taken = rng.multinomial(count, np.full(count, 1 / count), size=min(size, draws - first))[:, patient].astype(np.float64)
+        for name, parts in measured.items():
+            parts.append(measure(predicted, name, taken))
+    for name, parts in measured.items():
         drawn = {name: np.concatenate([whole for whole, _ in parts])}
         value, by_class = measure(predicted, name)
         values = {name: float(value)}

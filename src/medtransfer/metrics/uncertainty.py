@@ -248,7 +248,7 @@ def probability_best(estimates: Estimates, draws: int, rng: np.random.Generator)
     return np.asarray(shares.mean(axis=0))
 
 
-def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.random.Generator) -> Array:
+def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Draw how often each image is taken in each draw when whole groups, such as patients, are resampled, (draws, N).
 
     Args:
@@ -257,7 +257,7 @@ def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.rando
         rng: source of randomness.
     """
     names, member = np.unique(np.asarray(groups), return_inverse=True)
-    taken = np.empty((draws, len(member)))
+    taken = np.empty((draws, len(member)), dtype=np.uint16)  # no draw takes one of G groups anywhere near 65,535 times
     for row in taken:  # one draw at a time: all indices at once would be as large as the result
         row[:] = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[member]
     return taken

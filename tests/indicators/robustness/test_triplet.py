@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from medtransfer.indicators.robustness import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES, triplet
 from medtransfer.indicators.robustness.negatives import NEGATIVES, NegativePlan, negatives
 from medtransfer.indicators.robustness.triplet import (
     SortedGaps,
@@ -292,6 +292,15 @@ def test_robustness_of_draws_has_the_bootstrap_variance():
     assert drawn[:, 0].mean() == pytest.approx(1 - losses[0].mean(), abs=2e-3)
     assert drawn[:, 0].std() == pytest.approx(losses[0].std() / np.sqrt(40), rel=0.03)
     assert drawn[:, 0] - drawn[:, 1] == pytest.approx(np.full(20_000, 0.1))
+
+
+def test_robustness_of_many_draws_is_that_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    losses, taken = rng.random((2, 30)), draw_groups(alone(30), 50, rng)
+    monkeypatch.setattr(triplet, "AT_ONCE", 30 * 7)  # so that 7 draws are a block, and one is left
+    expected = [[1 - sum(row[i] * loss[i] for i in range(30)) / 30 for loss in losses] for row in taken.tolist()]
+    drawn = bootstrap_robustness(losses, taken, taken.sum(axis=1, keepdims=True))
+    assert drawn == pytest.approx(np.array(expected), abs=1e-12)
 
 
 def test_robustness_of_drawn_groups_has_the_error_over_groups():

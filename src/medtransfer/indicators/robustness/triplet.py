@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtransfer.modes import MODES
 
+AT_ONCE = 2**24  # numbers of draws times images that are multiplied at a time: 128 MB
 POOLED = {  # whether features are pooled, by rule and mode of transfer; `frozen` is the paper's rule, section 6
     "frozen": {name: mode.encoder_frozen for name, mode in MODES.items()},
     "always": dict.fromkeys(MODES, True),
@@ -119,9 +120,7 @@ class SortedGaps:
         return 1.0 - (self.sums[first] + epsilon * (total - first)) / total
 
 
-def bootstrap_robustness(
-    losses: NDArray[np.float64], taken: NDArray[np.float64], images: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def bootstrap_robustness(losses: NDArray[np.float64], taken: NDArray[Any], images: NDArray[Any]) -> NDArray[np.float64]:
     """Draw the robustness of several checkpoints, the same images for all of them.
 
     Args:
@@ -132,4 +131,6 @@ def bootstrap_robustness(
     Returns:
         (draws, E).
     """
-    return 1.0 - taken @ losses.T / images
+    size = max(1, AT_ONCE // losses.shape[1])  # draws
+    blocks = [taken[first : first + size].astype(np.float64) @ losses.T for first in range(0, len(taken), size)]
+    return 1.0 - np.concatenate(blocks) / images
