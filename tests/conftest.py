@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import errno
 import gc
 import os
 import shutil
@@ -171,6 +172,23 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     _enter(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture
+def closed_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Let nobody list a folder, for root too, who may read every folder."""
+
+    def close(closed: Path) -> None:
+        scandir = os.scandir
+
+        def refuse(path: str | os.PathLike[str]) -> object:
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return close
 
 
 @pytest.fixture

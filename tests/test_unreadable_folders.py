@@ -16,7 +16,7 @@ from medtransfer.prepare.readers.case_patterns import list_files
 from medtransfer.prepare.readers.cityscapes import _list_images as list_cities
 from medtransfer.prepare.readers.siim import _list_images
 from medtransfer.pretrain.weights_files import _list_files
-from medtransfer.records import require_file
+from medtransfer.records import list_checkpoints, require_file
 
 
 @pytest.fixture
@@ -40,11 +40,15 @@ def _find_masks(folder: Path) -> object:
     return find_masks([], folder, "_mask")
 
 
+def _list_checkpoints(folder: Path) -> object:
+    return list_checkpoints(folder / "closed")
+
+
 def _list_weights(folder: Path) -> object:
     return _list_files(str(folder), "pretrain.origin")
 
 
-READING = (require_readable, list_folder, list_files, find_images, _find_masks, _list_images, _list_weights)
+READING = (require_readable, list_folder, list_files, find_images, _find_masks, _list_images, _list_weights, _list_checkpoints)
 
 
 @pytest.mark.parametrize("read", READING, ids=lambda read: read.__name__)

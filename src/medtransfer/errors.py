@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -19,6 +20,12 @@ class StageError(Exception):
 
 class TemporaryError(StageError):
     """A stage failed for a reason that may pass, such as a lost process: the same job may be tried again."""
+
+
+def refuse_folder(error: OSError) -> NoReturn:
+    """Raise the InputError for a folder that cannot be read; it fits `onerror` of `os.walk`."""
+    remedy = "correct its permissions" if isinstance(error, PermissionError) else "repair or remove it"
+    raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; {remedy}") from None
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

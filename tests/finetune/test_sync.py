@@ -188,15 +188,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("closed", [MODELS, MODELS / "sample", FOLDER.parent])
-def test_a_closed_folder_of_models_is_named(closed, elsewhere, monkeypatch, caplog):
-    scandir = os.scandir
-
-    def refuse(path):
-        if Path(path) == closed:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+def test_a_closed_folder_of_models_is_named(closed, elsewhere, closed_folder, caplog):
+    closed_folder(closed)
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 0
     assert f"1 fine-tuning on disk cannot be read; only what the tracking store already has is used: {closed} (" in caplog.text

@@ -46,6 +46,15 @@ def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monk
     assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
 
 
+@pytest.mark.parametrize("closed", [ROOT, FOLDER])
+def test_a_closed_folder_of_checkpoints_is_named(closed, elsewhere, closed_folder, caplog):
+    closed_folder(closed)
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(ROOT) == 0
+    words = f"1 pretraining on disk cannot be read; only what the tracking store already has is used: {closed} (PermissionError"
+    assert words in caplog.text
+
+
 def change(**fields: Any) -> None:
     path = FOLDER / "pretraining.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))

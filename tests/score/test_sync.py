@@ -54,6 +54,14 @@ def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monk
     assert len(tracking.read_runs("score")) == 1
 
 
+@pytest.mark.parametrize("closed", [FOLDER.parents[1], FOLDER.parent, FOLDER])
+def test_a_closed_folder_of_scores_is_named(closed, elsewhere, tiny_params, closed_folder, caplog):
+    closed_folder(closed)
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 0
+    assert f"1 folder of scores on disk cannot be read; only what the tracking store already has is used: {closed} (" in caplog.text
+
+
 def test_another_default_makes_another_run(elsewhere, tiny_params):
     assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 1
     other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1, "score.indicators": ["robustness"]})

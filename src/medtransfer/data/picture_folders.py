@@ -5,11 +5,10 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
-from medtransfer.errors import InputError
+from medtransfer.errors import refuse_folder
 
 # How the names of hidden files and folders begin, and of those that systems make.
 LITTER = (".", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
@@ -66,12 +65,6 @@ def require_readable(folder: Path) -> None:
     """
     for _, folders, _ in os.walk(folder, onerror=refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(LITTER)]
-
-
-def refuse_folder(error: OSError) -> NoReturn:
-    """Raise the InputError for a folder that cannot be read; it fits `onerror` of `os.walk`."""
-    remedy = "correct its permissions" if isinstance(error, PermissionError) else "repair or remove it"
-    raise InputError(f"expected a readable folder at {error.filename}, but got: {error.strerror}; {remedy}") from None
 
 
 def leads_back(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 So models that `dvc pull` fetched count in the tables like models that were trained here.
 """
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from medtransfer.finetune.keys_on_disk import METRICS, KeysOnDisk
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked, lock_path
 from medtransfer.progress import track
-from medtransfer.records import WEIGHTS_FILE, Cell, Result
+from medtransfer.records import WEIGHTS_FILE, Cell, Result, list_entries
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 from medtransfer.wording import counted
@@ -57,34 +56,14 @@ def publish(models: Path, prepared: Path) -> int:
 def _list_models(models: Path, skipped: dict[Path, Exception]) -> list[str]:
     """Return the models that no process works on, as `<target>/<encoder>-<origin>/<cell>`; folders that are closed are skipped."""
     names = []
-    for target in _folders(models, skipped)[0]:
-        for series in _folders(models / target, skipped)[0]:
+    for target in list_entries(models, skipped)[0]:
+        for series in list_entries(models / target, skipped)[0]:
             folder = models / target / series
-            cells, files = _folders(folder, skipped)
+            cells, files = list_entries(folder, skipped)
             for cell in cells:
                 if lock_path(folder / cell).name not in files or not is_locked(folder / cell):
                     names.append(f"{target}/{series}/{cell}")
     return names
-
-
-def _folders(folder: Path, skipped: dict[Path, Exception]) -> tuple[list[str], set[str]]:
-    """Return the names of the folders in a folder, sorted and without hidden ones, and those of its files.
-
-    A call of stat for each of tens of thousands would take longer than the rest.
-    """
-    folders, files = [], set()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir()):
-                    folders.append(entry.name)
-                else:
-                    files.add(entry.name)
-    except FileNotFoundError:  # nothing was fine-tuned, or a folder was removed meanwhile
-        pass
-    except OSError as error:
-        skipped[folder] = error
-    return sorted(name for name in folders if not name.startswith(".")), files
 
 
 def _read(path: Path) -> Result:

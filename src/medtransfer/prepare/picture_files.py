@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, refuse_folder, upright
+from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
 from medtransfer.data.resizing import Size
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, refuse_folder
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_files, checkpoint_path, list_checkpoints, read_curves
+from medtransfer.records import (
+    CheckpointInfo,
+    OlderFormat,
+    checkpoint_files,
+    checkpoint_path,
+    epoch_records,
+    list_checkpoints,
+    read_curves,
+)
 from medtransfer.records.pretraining import STATE_FILE
 from medtransfer.records.state import read_progress
 from medtransfer.records.weights_file import is_whole
@@ -74,14 +82,14 @@ class CheckpointFolder:
     @property
     def foreign(self) -> set[str]:
         """Digests of the other pretrainings of which the folder holds checkpoints."""
-        owners = {_owner(path) for path in self.path.glob("epoch-*.json")}
+        owners = {_owner(path) for path in epoch_records(self.path)}
         if (progress := read_progress(self.state)) is not None:
             owners.add(str(progress.get("pretraining")))
         return owners - {self.pretraining}
 
     @property
     def _infos(self) -> dict[int, CheckpointInfo]:
-        return list_checkpoints(self.path) if any(self.path.glob("epoch-*.json")) else {}
+        return list_checkpoints(self.path) if epoch_records(self.path) else {}
 
 
 def _owner(path: Path) -> str:

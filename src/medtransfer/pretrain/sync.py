@@ -14,6 +14,7 @@ from medtransfer.records import (
     checkpoint_files,
     checkpoint_path,
     list_checkpoints,
+    list_entries,
     picture_path,
 )
 from medtransfer.wording import counted
@@ -30,13 +31,13 @@ def publish(checkpoints: Path) -> int:
         that a process works on are skipped without a warning.
     """
     records, skipped = [], dict[Path, Exception]()
-    for path in sorted(checkpoints.glob(f"[!.]*/{PRETRAINING_FILE}")):
-        if is_locked(path.parent):
+    for folder in (checkpoints / name for name in list_entries(checkpoints, skipped)[0]):
+        if PRETRAINING_FILE not in list_entries(folder, skipped)[1] or is_locked(folder):
             continue
         try:
-            records.append(record_of(path.parent, Pretraining.read(path)))
-        except (InputError, ValueError) as error:  # the file may hold anything
-            skipped[path.parent] = error
+            records.append(record_of(folder, Pretraining.read(folder / PRETRAINING_FILE)))
+        except (InputError, OSError, ValueError) as error:  # the file may hold anything
+            skipped[folder] = error
     tracking.warn_of_unreadable(counted(len(skipped), "pretraining"), skipped)
     return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
 

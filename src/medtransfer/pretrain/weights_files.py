@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
-from medtransfer.data.picture_folders import LITTER, refuse_folder, require_readable
-from medtransfer.errors import InputError
+from medtransfer.data.picture_folders import LITTER, require_readable
+from medtransfer.errors import InputError, refuse_folder
 from medtransfer.records.weights_file import PICKLES, check_weights_file
 from medtransfer.wording import counted
 

@@ -14,7 +14,7 @@ from medtransfer.encoders.timm_index import check_tag, is_model, model_names
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json
 from medtransfer.pretrain.origins.package import find_installed
-from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, series_folder
+from medtransfer.records import CheckpointInfo, checkpoint_path, epoch_records, list_checkpoints, series_folder
 from medtransfer.records.lineage import are_random
 from medtransfer.records.weights_file import check_weights_file
 
@@ -100,7 +100,7 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         yield _fusion(text.removeprefix(FUSED), params)
     elif path.is_dir():
         below = sorted(path.glob("*/epoch-*.json"))
-        if below and not any(path.glob("epoch-*.json")):
+        if below and not epoch_records(path):
             raise InputError(
                 f"expected the folder of one pretraining, but got {path}, which has such folders in it; name one or several of "
                 f"them, such as {below[0].parent}"

@@ -27,6 +27,7 @@ from medtransfer.records.checkpoint import (
     series_folder,
 )
 from medtransfer.records.export import EXPORT_FILE, ExportInfo
+from medtransfer.records.folders import epoch_records, list_entries
 from medtransfer.records.image_rule import ImageRule
 from medtransfer.records.json import parse_json
 from medtransfer.records.model import MODEL_FILE, ModelInfo
@@ -59,8 +60,9 @@ __all__ = [
     "Result", "SOURCE_ACCURACY", "SOURCE_AUC", "SOURCE_DICE",
     "FinishedScores", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
     "atomic_folder", "atomic_path",
-    "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",
-    "list_checkpoints", "map_array", "open_arrays",
+    "checkpoint_files", "checkpoint_path", "create_array", "epoch_records",
+    "find_checkpoint", "head_path", "in_one_line", "input_channels",
+    "list_checkpoints", "list_entries", "map_array", "open_arrays",
     "parse_json", "picture_path", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values",
     "require_file",
     "scratch_folder", "series_folder", "size_text",

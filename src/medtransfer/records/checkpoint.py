@@ -14,6 +14,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
 from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record
+from medtransfer.records.folders import epoch_records
 from medtransfer.records.lineage import Parent, are_random
 from medtransfer.records.untrusted import in_one_line, require_file
 
@@ -203,8 +204,7 @@ def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
     path = checkpoint_path(folder, epoch)
     if path.exists():
         return path, _read_named(path)
-    exist = any(folder.glob("epoch-*.json"))
-    held = f"the epochs {', '.join(map(str, list_checkpoints(folder)))}" if exist else "none"
+    held = f"the epochs {', '.join(map(str, list_checkpoints(folder)))}" if epoch_records(folder) else "none"
     raise InputError(
         f"expected a checkpoint of epoch {epoch} in {folder}, but it holds {held}; name one of them, or run "
         "`medtransfer pretrain` with that epoch among its checkpoints"
@@ -215,9 +215,9 @@ def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
     """Read the records of all checkpoints of a pretraining, by epoch.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or the folder cannot be read.
     """
-    infos = [_read_named(path) for path in sorted(folder.glob("epoch-*.json"))]
+    infos = [_read_named(path) for path in epoch_records(folder)]
     if not infos:
         raise InputError(f"expected checkpoints epoch-NNN.json in {folder}, but there are none; {REMEDIES[CHECKPOINT]}")
     return {info.epoch: info for info in sorted(infos, key=lambda info: info.epoch)}  # by name, 1200 would precede 300

@@ -12,7 +12,7 @@ from medtransfer.hashing import digest
 from medtransfer.indicators.contract import Options, pick
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.locks import is_locked
-from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path
+from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path, list_entries
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
 from medtransfer.wording import counted
@@ -35,8 +35,8 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
         that a process works on, or that were scored at other settings, are skipped without a warning.
     """
     records, skipped = [], dict[Path, Exception]()
-    folders = _unpublished({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}, section, prepared, checkpoints)
-    if not folders:
+    folders = _unpublished(_list_scores(Path(section.out), skipped), section, prepared, checkpoints)
+    if not folders and not skipped:
         return 0
     options, asked = options_of(section), [one.name for one in find_indicators(section.indicators, "score.indicators")]
     for folder in folders:
@@ -49,10 +49,16 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
                 log.info("score: %s holds scores at other settings: `medtransfer score` makes those of the parameters", folder)
                 continue
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
-        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
+        except (InputError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
     tracking.warn_of_unreadable(f"{counted(len(skipped), 'folder')} of scores", skipped)
     return tracking.write_runs("score", records, "scores to the tracking store")
+
+
+def _list_scores(out: Path, closed: dict[Path, Exception]) -> list[Path]:
+    """List the folders `<target>/<encoder>-<origin>` that hold scores; those that cannot be read are added to `closed`."""
+    series = [out / target / name for target in list_entries(out, closed)[0] for name in list_entries(out / target, closed)[0]]
+    return [folder for folder in series if any(name.startswith("epoch-") for name in list_entries(folder, closed)[1])]
 
 
 def _unpublished(folders: Collection[Path], section: Section, prepared: Path, checkpoints: Path) -> list[Path]:

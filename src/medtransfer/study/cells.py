@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.config import Params, PretextOrigin, seeded_names
 from medtransfer.errors import InputError
-from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, checkpoint_path, series_folder
+from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, checkpoint_path, epoch_records, series_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -59,7 +59,7 @@ def unknown_ends(params: Params) -> list[tuple[str, str]]:
     if params.pretrain.stop_on is None:
         return []
     checkpoints = Path(params.pretrain.out)
-    return [names for names in study_series(params, {}) if not any(series_folder(checkpoints, *names).glob("epoch-*.json"))]
+    return [names for names in study_series(params, {}) if not epoch_records(series_folder(checkpoints, *names))]
 
 
 def require_epochs(params: Params) -> None:
@@ -140,7 +140,7 @@ def _available_epochs(params: Params, encoder: str, origin: str) -> list[int]:
     """List the planned epochs, or those that were saved if the pretraining may have stopped early."""
     planned = study_epochs(params, origin)
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
-    if params.pretrain.stop_on is None or not any(folder.glob("epoch-*.json")):
+    if params.pretrain.stop_on is None or not epoch_records(folder):
         return planned
     return [epoch for epoch in planned if checkpoint_path(folder, epoch).exists()]
 
@@ -166,8 +166,8 @@ def described(params: Params) -> "Described":
             log.warning("results on the target %s are judged whatever its data, since %s", name, error)
     pretraining = {}
     for series in product(params.pretrain.encoders, params.pretrain.origins):
-        if first := next(iter(sorted(series_folder(checkpoints, *series).glob("epoch-*.json"))), None):
-            pretraining[series] = CheckpointInfo.read(first).pretraining
+        if found := epoch_records(series_folder(checkpoints, *series)):
+            pretraining[series] = CheckpointInfo.read(found[0]).pretraining
     seeded = frozenset(origin for origin in params.pretrain.origins if origin_names(params, origin) != [origin])
     names: dict[str, Collection[str]] = {
         "target": params.prepare.targets, "encoder": params.pretrain.encoders, "origin": params.pretrain.origins,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medtransfer.config import Params
 from medtransfer.environment import require_device
 from medtransfer.errors import InputError
-from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, series_folder
+from medtransfer.records import CellName, CheckpointInfo, PreparedTarget, epoch_records, series_folder
 from medtransfer.study.cells import is_sample, is_trained, planned_cells, study_series, with_values
 from medtransfer.study.inputs import require_masks
 
@@ -204,4 +204,4 @@ def _recorded(params: Params, encoder: str, origin: str) -> CheckpointInfo | Non
 
 
 def _first_record(params: Params, encoder: str, origin: str) -> Path | None:
-    return next(series_folder(Path(params.pretrain.out), encoder, origin).glob("epoch-*.json"), None)
+    return next(iter(epoch_records(series_folder(Path(params.pretrain.out), encoder, origin))), None)

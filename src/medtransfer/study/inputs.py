@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import prepare_command
 from medtransfer.errors import InputError
-from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, TargetInfo, checkpoint_path, find_checkpoint, series_folder
+from medtransfer.records import (
+    TARGET_FILE,
+    CellName,
+    PreparedTarget,
+    TargetInfo,
+    checkpoint_path,
+    epoch_records,
+    find_checkpoint,
+    series_folder,
+)
 from medtransfer.study.cells import is_sample
 
 if TYPE_CHECKING:
@@ -123,10 +132,10 @@ def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool
     from medtransfer.pretrain.start import has_start, source_of
 
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
-    if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
+    if epoch_records(folder) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
     section = params.pretrain.model_copy(update={"origin": origin})
-    if any(folder.glob("epoch-*.json")) and not has_start(section):  # it was named on the command line of `pretrain`
+    if epoch_records(folder) and not has_start(section):  # it was named on the command line of `pretrain`
         find_checkpoint(folder, epoch or 0)  # raises
     if not (is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
         find_checkpoint(folder, epoch or 0)  # raises

@@ -98,6 +98,7 @@ def fused(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("workplace")
 def test_sources_of_a_fusion_that_are_named_twice_are_refused(tiny_params):
     params = tiny_params()
     changes = fused(params)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import LITTER, leads_back, refuse_folder
+from medtransfer.data.picture_folders import LITTER, leads_back
 from medtransfer.data.volumes.dicom import is_image
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, refuse_folder
 from medtransfer.wording import composed
 
 CASE = "{case}"

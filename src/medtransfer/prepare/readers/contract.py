@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import LITTER, refuse_folder
+from medtransfer.data.picture_folders import LITTER
 from medtransfer.data.resizing import Size
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, refuse_folder
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
 from medtransfer.wording import bare, composed, counted, did_you_mean, spelt_alike
