@@ -192,7 +192,10 @@ def test_a_closed_folder_of_models_is_named(closed, elsewhere, closed_folder, ca
     closed_folder(closed)
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 0
-    assert f"1 fine-tuning on disk cannot be read; only what the tracking store already has is used: {closed} (" in caplog.text
+    assert (
+        f"1 folder of fine-tunings on disk cannot be read; only what the tracking store already has is used: {closed} ("
+        in caplog.text
+    )
 
 
 def test_links_to_models_are_followed(elsewhere):
@@ -236,7 +239,7 @@ def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewh
     assert publish(MODELS, PREPARED) == 1  # the other one
     (message,) = caplog.messages
     assert (
-        f"1 fine-tuning on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
+        f"1 folder of fine-tunings on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
         and re.search(words, message)
     )
     assert [one.params["mode"] for one in tracking.read_runs("finetune")] == ["decoder"]

@@ -51,8 +51,8 @@ def test_a_closed_folder_of_checkpoints_is_named(closed, elsewhere, closed_folde
     closed_folder(closed)
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(ROOT) == 0
-    words = f"1 pretraining on disk cannot be read; only what the tracking store already has is used: {closed} (PermissionError"
-    assert words in caplog.text
+    words = "1 folder of pretrainings on disk cannot be read; only what the tracking store already has is used:"
+    assert f"{words} {closed} (PermissionError" in caplog.text
 
 
 def change(**fields: Any) -> None:
@@ -79,7 +79,7 @@ def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(name, elsewh
     assert publish(ROOT) == 0
     (message,) = caplog.messages
     assert (
-        f"1 pretraining on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
+        f"1 folder of pretrainings on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
         and re.search(words, message)
     )
 

@@ -17,7 +17,6 @@ from medtransfer.progress import track
 from medtransfer.records import WEIGHTS_FILE, Cell, Result, list_entries
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
-from medtransfer.wording import counted
 
 
 def publish(models: Path, prepared: Path) -> int:
@@ -49,7 +48,7 @@ def publish(models: Path, prepared: Path) -> int:
         except (InputError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
     keys.write()
-    tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)
+    tracking.warn_of_unreadable("fine-tunings", skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 

@@ -17,7 +17,6 @@ from medtransfer.records import (
     list_entries,
     picture_path,
 )
-from medtransfer.wording import counted
 
 
 def publish(checkpoints: Path) -> int:
@@ -38,7 +37,7 @@ def publish(checkpoints: Path) -> int:
             records.append(record_of(folder, Pretraining.read(folder / PRETRAINING_FILE)))
         except (InputError, OSError, ValueError) as error:  # the file may hold anything
             skipped[folder] = error
-    tracking.warn_of_unreadable(counted(len(skipped), "pretraining"), skipped)
+    tracking.warn_of_unreadable("pretrainings", skipped)
     return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
 
 

@@ -15,7 +15,6 @@ from medtransfer.locks import is_locked
 from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path, list_entries
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
-from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 INDEX, PICTURE = "scores.json", "scores.png"
@@ -51,7 +50,7 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
         except (InputError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
-    tracking.warn_of_unreadable(f"{counted(len(skipped), 'folder')} of scores", skipped)
+    tracking.warn_of_unreadable("scores", skipped)
     return tracking.write_runs("score", records, "scores to the tracking store")
 
 

@@ -16,6 +16,7 @@ from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
 from medtransfer.tracking.write_ahead import write_ahead
+from medtransfer.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +28,7 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
     """Say which results on disk cannot be published, and why.
 
     Args:
-        what: the results, such as `2 fine-tunings`.
+        what: the results, such as `fine-tunings`.
         errors: why, by folder; nothing is said if it is empty.
     """
     if errors:
@@ -36,7 +37,7 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
             for folder, error in errors.items()
         )
         words = "on disk cannot be read; only what the tracking store already has is used"
-        log.warning("%s %s: %s", what, words, "; ".join(reasons))
+        log.warning("%s of %s %s: %s", counted(len(errors), "folder"), what, words, "; ".join(reasons))
 
 
 def stored_cells(stage: str) -> set[str]:
