@@ -1,5 +1,6 @@
 """The contract of every task, on a prepared target of its kind."""
 
+import logging
 import math
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 import torch
 from tests.tasks.label_targets import LABELS, relabel
 
-from medtransfer import study
+from medtransfer import progress, study
 from medtransfer.config import Params
 from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.sampling import EpochBatches, loader
@@ -20,6 +21,7 @@ from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.records import PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.training.fabric import Fabric
+from medtransfer.wording import duration
 
 CONTRACT = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "seed": 3}
 
@@ -64,6 +66,23 @@ def test_one_step_against_the_gradient_lowers_the_loss(name, targets):
     assert task.loss(model(images), truth) < first
     probabilities = task.probabilities(10 * logits.detach())
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_a_long_evaluation_shows_how_far_it_is(targets, monkeypatch, caplog):
+    task, target, now = TASKS["segmentation"], targets["segmentation"], [100.0]
+    samples = task.samples(target, "train", augment=False, **CONTRACT)
+    model = task.model(build_encoder("unet", width=4, depth=4), len(target.info.classes))
+
+    def wait(*_: object) -> None:
+        now[0] += 25.0
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    model.register_forward_hook(wait)
+    caplog.set_level(logging.INFO, "medtransfer")
+    evaluate(Fabric(accelerator="cpu", devices=1), task, model, samples, target.info.classes, 4, 0, label="test of x")
+    batches = -(-len(samples) // 4)
+    left = duration(25 * (batches - 3))
+    assert caplog.messages[0] == f"test of x: 3/{batches} batches, 25 s each, {left} left"  # a minute after it began
 
 
 @pytest.mark.parametrize("name", TASKS)

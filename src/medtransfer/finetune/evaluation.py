@@ -1,6 +1,7 @@
 """Evaluation of a trained model on the samples of a split (A.3, A.5)."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.finetune.trainer import SECONDS_BETWEEN_LINES
 from medtransfer.metrics.evaluation import Evaluation
+from medtransfer.progress import status, track_within
 from medtransfer.tasks.contract import Task
 from medtransfer.training.device import lay_out, place_pixels
 from medtransfer.training.fabric import Fabric
@@ -20,7 +23,7 @@ LOSS = "loss"  # metric
 @torch.no_grad()
 def evaluate(
     fabric: Fabric, task: Task, model: nn.Module, samples: Samples, class_names: list[str], batch_size: int, workers: int,
-    light: bool = False, loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    light: bool = False, loss: Callable[[Tensor, Tensor], Tensor] | None = None, label: str = "evaluation",
 ) -> Evaluation:  # fmt: skip
     """Evaluate on all samples, without augmentation, in eval mode.
 
@@ -35,17 +38,20 @@ def evaluate(
         light: whether the primary metric is enough.
         loss: of logits and labels; its mean over the images, each batch's counted for its images, is the metric LOSS. None: not
             computed. Not for crops.
+        label: label of the progress, which is shown if it takes long.
     """
     keep_freed_memory()
     lay_out(model).eval()
     evaluator = task.evaluator(class_names, samples.pixel_sizes, samples.regions, light=light)
     batches, total = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False), 0.0
-    for pixels, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
+    loaded = loader(samples, batches, workers, pin=fabric.device.type == "cuda")
+    for pixels, truth, positions in track_within(loaded, label, len(batches), "batches", SECONDS_BETWEEN_LINES):
         rows, logits = positions.tolist(), _logits(fabric, model, pixels, samples)
         probabilities = _probabilities(task, logits, pixels)
         evaluator.update(probabilities, truth, [samples.images[i] for i in rows], [samples.groups[i] for i in rows])
         total += 0.0 if loss is None else len(rows) * loss(logits, fabric.to_device(truth)).item()
-    evaluation = evaluator.compute()
+    with nullcontext() if light else status(f"{label}: metrics"):
+        evaluation = evaluator.compute()
     return evaluation if loss is None else replace(evaluation, metrics={**evaluation.metrics, LOSS: total / len(samples)})
 
 

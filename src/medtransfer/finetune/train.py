@@ -29,7 +29,6 @@ from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
 from medtransfer.finetune.validation import LOSS_CURVE, RECORDED, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.progress import status
 from medtransfer.records import (
     INTERVALS,
     MODEL_FILE,
@@ -163,9 +162,9 @@ def _solve(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: trackin
     values = {"train_loss": loss}
     if "validation" in set(tuning.target.index["split"]):
         primary = tuning.task.primary.name
-        values[f"validation_{primary}"] = _evaluate(tuning, fabric, model, tuning.samples("validation"), light=True).metrics[
-            primary
-        ]
+        values[f"validation_{primary}"] = _evaluate(
+            tuning, fabric, model, tuning.samples("validation"), "validation", light=True
+        ).metrics[primary]
     handle.log_metrics(values, 1)
     return Fitted(model, {name: [value] for name, value in values.items()})
 
@@ -225,7 +224,7 @@ def _validation(tuning: FineTuning, trainer: Trainer, opened: Callable[..., Samp
         samples, loss = opened("validation"), trainer.loss if monitored == LOSS_CURVE else None
 
         def measure() -> dict[str, float]:
-            metrics = _evaluate(tuning, trainer.fabric, kept, samples, light=True, loss=loss).metrics
+            metrics = _evaluate(tuning, trainer.fabric, kept, samples, "validation", light=True, loss=loss).metrics
             return {curve: metrics[primary], **({} if loss is None else {LOSS_CURVE: metrics[LOSS]})}
 
     return Validation(
@@ -247,7 +246,8 @@ def _test_curve(
     def measure(epoch: int) -> dict[str, float]:
         if epoch % every and epoch != protocol.train_epochs:
             return {}
-        return {f"test_{primary}": _evaluate(tuning, trainer.fabric, trainer.steps.kept, samples, light=True).metrics[primary]}
+        metrics = _evaluate(tuning, trainer.fabric, trainer.steps.kept, samples, "test", light=True).metrics
+        return {f"test_{primary}": metrics[primary]}
 
     return measure
 
@@ -255,8 +255,7 @@ def _test_curve(
 def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, float]:
     """Evaluate on the samples of `protocol.evaluate`; write weights, values per sample and overlays, and return the metrics."""
     samples = tuning.samples(tuning.protocol.evaluate, ten_crop=tuning.protocol.ten_crop)
-    with status(f"finetune: evaluating the {tuning.protocol.evaluate} samples"):
-        evaluation = _evaluate(tuning, fabric, model, samples)
+    evaluation = _evaluate(tuning, fabric, model, samples, tuning.protocol.evaluate)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
     for file in (tuning.folder / "metrics.json", weights, tuning.folder / MODEL_FILE):  # until here a model of other options stays
         file.unlink(missing_ok=True)
@@ -292,8 +291,10 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
 
 
 def _evaluate(
-    tuning: FineTuning, fabric: Fabric, model: nn.Module, samples: Samples, *, light: bool = False,
+    tuning: FineTuning, fabric: Fabric, model: nn.Module, samples: Samples, split: str, *, light: bool = False,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Evaluation:  # fmt: skip
-    section = tuning.section
-    return evaluate(fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light, loss)
+    section, label = tuning.section, f"{split} of finetune {tuning.cell.name}"
+    return evaluate(
+        fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light, loss, label
+    )  # fmt: skip
