@@ -122,6 +122,17 @@ def test_all_errors_are_named_at_once() -> None:
     assert "\n" not in errors
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("prepare.targets.sample.split", "grouped", "must be 'official', 'auto' or 'none', or a mapping of keys to values"),
+        ("study.epochs", 3, "must be 'all' or 'last', or a list such as [A, B]"),
+    ],
+)
+def test_what_either_of_two_types_asks_is_one_error(key: str, value: Any, expected: str) -> None:
+    assert message({key: value}) == f"1 error in the command line: {key}: {expected} (got {value!r})"
+
+
 @pytest.mark.parametrize("size", [64, [64], [64, 64]])
 def test_a_single_number_is_both_sides_of_a_square(size: int | list[int]):
     params = load_params((DEFAULTS,), {"prepare.targets.sample.size": size, "rank.size": size})

@@ -111,7 +111,7 @@ def check_sources(
         try:
             params = Params.model_validate(values)
         except ValidationError as invalid:
-            errors = [(_key(error, values), error_sentence(error, values, Params)) for error in invalid.errors()] + errors
+            errors = error_sentences(invalid, values, Params) + errors
             break
     invalid_keys = {key for key, _ in errors}  # what is no name at all is named once
     errors += [(key, sentence) for key, sentence in undefined if key not in invalid_keys]
@@ -152,7 +152,7 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as invalid:
-        errors = [f"{key}.{error_sentence(error, values, kind)}" for error in invalid.errors()]
+        errors = [f"{key}.{sentence}" for _, sentence in error_sentences(invalid, values, kind)]
         raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
 
 
@@ -330,9 +330,30 @@ _brief.maxstring = _brief.maxother = 80
 _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}
 
 
-def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: type[Section]) -> str:
-    """Describe one of pydantic's errors of params that were validated by a schema."""
-    context, key = error.get("ctx", {}), ".".join(map(str, _key(error, params)))
+def error_sentences(invalid: ValidationError, params: Mapping[str, Any], schema: type[Section]) -> list[tuple[Key, str]]:
+    """Describe the errors of params that were validated by a schema, each with its key.
+
+    What the types that a value may have ask of it, such as a name or a mapping, is one error.
+    """
+    asked: dict[tuple[Key, str], list[str]] = {}
+    for error in invalid.errors():
+        key = _key(error, params)
+        message, value = _describe(error, key, schema)
+        asked.setdefault((key, value), []).append(message)
+    return [
+        (key, f"{'.'.join(map(str, key)) or 'params'}: {', or '.join(_without_repetition(messages))}{value}")
+        for (key, value), messages in asked.items()
+    ]
+
+
+def _without_repetition(messages: Sequence[str]) -> list[str]:
+    first, *others = dict.fromkeys(messages)
+    return [first, *(message.removeprefix("must be ") for message in others)]
+
+
+def _describe(error: Mapping[str, Any], at: Key, schema: type[Section]) -> tuple[str, str]:
+    """Return what is wrong, and the value that was given, if that says more."""
+    context, key = error.get("ctx", {}), ".".join(map(str, at))
     keys = known_keys(schema, error["loc"]) if error["type"] == "extra_forbidden" else []
     messages = {
         "missing": "is missing", "union_tag_not_found": "has no `kind`",
@@ -342,7 +363,7 @@ def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any], schema: 
     message = messages.get(error["type"]) or requirement(error)
     got = "nothing" if error["input"] is None else _brief.repr(error["input"])
     shown = "" if error["type"] in _WITHOUT_VALUE else f" (got {got})"
-    return f"{key or 'params'}: {message}{shown}"
+    return message, shown
 
 
 def _key(error: Mapping[str, Any], params: Any) -> Key:

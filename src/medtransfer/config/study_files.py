@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medtransfer.config.known_keys import ABOUT, LAID_OVER, PARTS
-from medtransfer.config.load import DEFAULTS, Source, check_sources, error_sentence, find_preset, merge, read_source
+from medtransfer.config.load import DEFAULTS, Source, check_sources, error_sentences, find_preset, merge, read_source
 from medtransfer.config.schema import Params
 from medtransfer.config.schema.study_file import About
 from medtransfer.errors import InputError
@@ -208,7 +208,7 @@ def _about(value: Any) -> tuple[About | None, list[str]]:
     try:
         return About.model_validate(value), []
     except ValidationError as invalid:
-        return None, [f"{ABOUT}.{error_sentence(error, value, About)}" for error in invalid.errors()]
+        return None, [f"{ABOUT}.{sentence}" for _, sentence in error_sentences(invalid, value, About)]
 
 
 def _once(by_part: Mapping[str, Sequence[str]]) -> list[str]:

@@ -31,7 +31,8 @@ def publish(checkpoints: Path) -> int:
     """
     records, skipped = [], dict[Path, Exception]()
     for folder in (checkpoints / name for name in list_entries(checkpoints, skipped)[0]):
-        if PRETRAINING_FILE not in list_entries(folder, skipped)[1] or is_locked(folder):
+        folders, files = list_entries(folder, skipped)
+        if PRETRAINING_FILE not in (*folders, *files) or is_locked(folder):
             continue
         try:
             records.append(record_of(folder, Pretraining.read(folder / PRETRAINING_FILE)))

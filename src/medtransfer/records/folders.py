@@ -37,7 +37,7 @@ def epoch_records(folder: Path) -> list[Path]:
         InputError: the folder cannot be read.
     """
     closed: dict[Path, Exception] = {}
-    names = list_entries(folder, closed)[1]
+    folders, files = list_entries(folder, closed)
     if isinstance(error := closed.get(folder), OSError) and not isinstance(error, NotADirectoryError):
         refuse_folder(error)
-    return sorted(folder / name for name in names if name.startswith("epoch-") and name.endswith(".json"))
+    return sorted(folder / name for name in (*folders, *files) if name.startswith("epoch-") and name.endswith(".json"))

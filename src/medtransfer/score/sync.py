@@ -57,7 +57,8 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
 def _list_scores(out: Path, closed: dict[Path, Exception]) -> list[Path]:
     """List the folders `<target>/<encoder>-<origin>` that hold scores; those that cannot be read are added to `closed`."""
     series = [out / target / name for target in list_entries(out, closed)[0] for name in list_entries(out / target, closed)[0]]
-    return [folder for folder in series if any(name.startswith("epoch-") for name in list_entries(folder, closed)[1])]
+    entries = {folder: list_entries(folder, closed) for folder in series}
+    return [folder for folder, (folders, files) in entries.items() if any(name.startswith("epoch-") for name in (*folders, *files))]
 
 
 def _unpublished(folders: Collection[Path], section: Section, prepared: Path, checkpoints: Path) -> list[Path]:
