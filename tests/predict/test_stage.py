@@ -406,12 +406,16 @@ def test_other_images_in_the_same_folder_are_said_and_have_no_part_in_its_tables
     Pillow.open(first).transpose(Pillow.Transpose.ROTATE_180).save(others / first.name)
     predict([model], others)
     assert [text for text in caplog.messages if "predict: " in text and "out" in text] == [
-        f"predict: 1 earlier prediction is replaced in {tmp_path / 'out'}",
+        f"predict: 1 earlier prediction is replaced in {tmp_path / 'out'}, since their files, models or settings, or the "
+        "version of medtransfer, differ",
         f"predict: kept in {tmp_path / 'out'}, but not in its tables: 3 predictions of other images",
         f"predict: removed the metrics of earlier predictions from {tmp_path / 'out'}, since no --masks are named",
     ]
     assert {row["image"] for row in rows(tmp_path / "out/classes.csv")} == {first.stem}
     assert not (tmp_path / "out/metrics.csv").exists() and not (tmp_path / "out/per_image.csv").exists()
+    caplog.clear()
+    predict([model], others, force=True)
+    assert f"predict: 1 earlier prediction is replaced in {tmp_path / 'out'}" in caplog.messages
 
 
 @pytest.mark.parametrize("slide", [False, True])

@@ -162,7 +162,8 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
     for note in _describe_conversions(job, conversions):
         log.warning("predict: %s", note)
     if replaced:
-        log.info("predict: %s replaced in %s", are(replaced, "earlier prediction"), job.out)
+        why = "" if force else ", since their files, models or settings, or the version of medtransfer, differ"
+        log.info("predict: %s replaced in %s%s", are(replaced, "earlier prediction"), job.out, why)
     _say_what_is_kept(job, images)
     if not faults:
         return [done[image.name] for image in images], len(finished)
