@@ -145,7 +145,7 @@ def check_models(params: Params, jobs: Sequence[Job], to_do: Sequence[Job], refu
     cells = [job.cell for job in jobs if job.cell]
     left = [job.cell for job in to_do if job.cell and _alike(job.cell) not in refused]
     to_prepare = {job.target for job in to_do if job.kind == "prepare"}
-    found = _refusals(left, partial(study.check_models, params, to_train=to_train, to_prepare=to_prepare))
+    found = _refusals(left, partial(study.check_models, params, to_train=to_train, to_prepare=to_prepare, built={}))
     _refuse(cells, found, refused | found)
 
 

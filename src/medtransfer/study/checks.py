@@ -102,7 +102,8 @@ def check_recorded_sizes(params: Params, cells: Iterable[CellName]) -> None:
 
 
 def check_models(
-    params: Params, cells: Iterable[CellName], to_train: Collection[Series], to_prepare: Collection[str] = ()
+    params: Params, cells: Iterable[CellName], to_train: Collection[Series], to_prepare: Collection[str] = (),
+    built: "dict[Series, Encoder | None] | None" = None,
 ) -> None:  # fmt: skip
     """Refuse an encoder that cannot be built, or does not take the images of a target, and a decoder that does not fit one.
 
@@ -114,8 +115,9 @@ def check_models(
         cells: cells to fine-tune.
         to_train: encoder and origin of the pretrainings that are to do.
         to_prepare: names of the targets that are to be prepared, some of them again.
+        built: encoders that earlier calls have built, to which those of this call are added; None: of this call alone.
     """
-    decoder, built = params.finetune.decoder, dict[Series, "Encoder | None"]()
+    decoder, built = params.finetune.decoder, {} if built is None else built
     for series, name in dict.fromkeys(((cell.encoder, cell.origin), cell.target) for cell in cells):
         if series not in to_train and decoder is None:
             continue
