@@ -40,7 +40,10 @@ def render(ranking: Ranking) -> str:
         html.note(_explain(ranking)),
         html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),
         Markup("<h2>Every indicator</h2>"), _panels(ranking),
-        html.note("Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."),
+        html.note(
+            "Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."
+            f"{_first_of(ranking)}"
+        ),
         *_agreement(ranking), *_maps(ranking), *_judged(ranking),
         Markup("<h2>Everything else</h2>"), *_folded(ranking),
     ]  # fmt: skip
@@ -104,6 +107,12 @@ def _panels(ranking: Ranking) -> Markup:
     return Markup('<div class="panels">{}</div>').format(Markup("").join(figures))
 
 
+def _first_of(ranking: Ranking) -> str:
+    """Say how many candidates are drawn, if not all are."""
+    count = len(ranking.candidates)
+    return f" Drawn are the first {plots.MOST} of {count:,} candidates; ranking.csv has all." if count > plots.MOST else ""
+
+
 def _compared(ranking: Ranking, name: str) -> str:
     if not ranking.is_comparable(name):
         return "compares only levels of the same number of channels"
@@ -126,7 +135,9 @@ def _maps(ranking: Ranking) -> list[Markup]:
     if not ranking.maps:
         return []
     heading = Markup("<h2>{}</h2>").format(feature_maps.HEADING)
-    return [heading, feature_maps.show(ranking.maps), html.note(feature_maps.CAUTION)]
+    ordered = [ranking.candidates[index].name for index in ranking.order]
+    maps = {name: ranking.maps[name] for name in ordered if name in ranking.maps}
+    return [heading, feature_maps.show(maps), html.note(feature_maps.CAUTION)]
 
 
 def _judged(ranking: Ranking) -> list[Markup]:

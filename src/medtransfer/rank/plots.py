@@ -13,6 +13,7 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.score_names import score_label
 
 ROW, NAMES, FLOOR = 17, 128, 26  # px of a candidate's row, of the names, below the axes
+MOST = 60  # candidates that are drawn: a panel of a thousand would be 17,000 px high
 LINE, LETTERS = 12, 20  # px of a further line of a name, letters of a line
 CELL = 34  # px of a cell of the matrix
 
@@ -20,9 +21,10 @@ CELL = 34  # px of a cell of the matrix
 def panel(ranking: Ranking, name: str, width: float = 290) -> Markup:
     """Draw the values of the candidates by one indicator, in the order of the verdict, with their intervals.
 
-    Filled marks cannot be distinguished from the best; random weights are squares.
+    Of more than MOST candidates the first are drawn. Filled marks cannot be distinguished from the best; random weights are
+    squares.
     """
-    order, standing, values = ranking.order, ranking.standings[name], ranking.values(name)
+    order, standing, values = ranking.order[:MOST], ranking.standings[name], ranking.values(name)
     names = [fold(ranking.candidates[index].name, LETTERS) for index in reversed(order)]  # from the bottom
     heights = [ROW + LINE * name.count("\n") for name in names]
     places = np.cumsum(heights) - np.array(heights) / 2  # px above the axis

@@ -1,7 +1,7 @@
 """Pictures of maps of features, in the report and on the page of a ranking."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 
 import numpy as np
 from markupsafe import Markup
@@ -14,6 +14,7 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY,
 HEADING = "Maps of the features"
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK), "osD^v"  # of classes; prime lengths to each other
 SHAPES = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼"}  # of MARKERS
+MOST = 60  # maps on a page, of some 15 kB each
 CAUTION = (
     "t-SNE of the mean of the coarsest map over each image, a point per image. It shows which images are neighbours; distances "
     "between groups and their sizes mean nothing, and a head may separate what no map does."
@@ -21,14 +22,15 @@ CAUTION = (
 
 
 def show(maps: Mapping[str, FeatureMap]) -> Markup:
-    """Render the maps of a target's candidates, by name, below the colours of the classes."""
+    """Render the maps of a target's candidates, by name, below the colours of the classes; of more than MOST the first."""
     classes = sorted({name for drawn in maps.values() for name in drawn.classes})
-    pictures = [html.figure(_scatter(drawn, name, classes), name) for name, drawn in maps.items()]
+    pictures = [html.figure(_scatter(drawn, name, classes), name) for name, drawn in islice(maps.items(), MOST)]
+    shown = f" The first {MOST} of {len(maps):,} candidates." if len(maps) > MOST else ""
     keys = Markup(", ").join(
         Markup('<span style="color:{}">{} {}</span>').format(colour, SHAPES[marker], name)
         for colour, marker, name in zip(cycle(COLOURS), cycle(MARKERS), classes, strict=False)
     )
-    return Markup('<p>{}</p>\n<div class="panels">{}</div>').format(keys, Markup("").join(pictures))
+    return Markup('<p>{}{}</p>\n<div class="panels">{}</div>').format(keys, shown, Markup("").join(pictures))
 
 
 def _scatter(drawn: FeatureMap, title: str, classes: Sequence[str], side: float = 290) -> Markup:
