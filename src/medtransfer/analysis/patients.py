@@ -1,6 +1,6 @@
 """How much the outcomes of a pool depend on which patients are in the test set."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from medtransfer import tracking
 from medtransfer.analysis.model import Sampling
 from medtransfer.analysis.pool import Pool
 from medtransfer.errors import InputError
+from medtransfer.metrics.classification import weigh_samples
 from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.image_labels import AUC, KAPPA, Predicted, measure, read_label_columns
 from medtransfer.metrics.transfer import Key
@@ -74,12 +75,9 @@ class LabelsByPatient:
 
     def values(self, taken: NDArray[np.int64]) -> Array:
         """Weigh the images of each draw; see `ByPatient`."""
-        return np.concatenate([measure(self.predicted, self.metric, part[:, self.patient])[0] for part in self._parts(taken)])
-
-    def _parts(self, taken: NDArray[np.int64]) -> Iterator[Array]:
         size = max(1, AT_ONCE // max(1, len(self.patient)))
-        for first in range(0, len(taken), size):
-            yield taken[first : first + size].astype(np.float64)
+        parts = (weigh_samples(taken[first : first + size], self.patient) for first in range(0, len(taken), size))
+        return np.concatenate([measure(self.predicted, self.metric, weights)[0] for weights in parts])
 
 
 def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array, int] | None:

@@ -1,8 +1,8 @@
 """Metrics of image labels: AUC, kappa, accuracy, sensitivity at a specificity and calibration, each with weighted samples.
 
-The weights are how often each sample counts: (N,), or (..., N) for as many values at once, such as draws of patients. A value
-that the samples do not define is NaN: the AUC where one of two labels is missing, kappa where all labels and predictions are
-the same one.
+The weights are how often each sample counts: (N,), or (..., N) for as many values at once, such as draws of patients. Those that
+lie sample by sample in memory, as `weigh_samples` makes them, are read faster. A value that the samples do not define is NaN: the
+AUC where one of two labels is missing, kappa where all labels and predictions are the same one.
 """
 
 import numpy as np
@@ -12,6 +12,54 @@ from scipy import sparse
 Array = NDArray[np.float64]
 BINS = 15  # of the calibration error
 SPECIFICITY = 0.9
+
+
+class Ranking:
+    """Positives and negatives by their scores, for metrics with many weights."""
+
+    def __init__(self, scores: ArrayLike, positive: ArrayLike, known: ArrayLike | None = None) -> None:
+        """Rank the samples.
+
+        Args:
+            scores: (N,), higher for positives.
+            positive: bool (N,).
+            known: which samples count, bool (N,); None: all.
+
+        Raises:
+            ValueError: a score is NaN, or the lengths differ.
+        """
+        values, labels = np.asarray(scores, np.float64), np.asarray(positive, bool)
+        if values.ndim != 1 or values.shape != labels.shape or np.isnan(values).any():
+            raise ValueError(f"expected as many scores as labels and none of them NaN, but got {values.shape} and {labels.shape}")
+        order = np.argsort(values, kind="stable")
+        order = order if known is None else order[np.asarray(known, bool)[order]]
+        self._count, self._positives, self._negatives = len(values), order[labels[order]], order[~labels[order]]
+        of_positives, of_negatives = values[self._positives], values[self._negatives]
+        self._lower = np.searchsorted(of_negatives, of_positives, "left")  # number of negatives that score lower than each positive
+        self._not_higher = np.searchsorted(of_negatives, of_positives, "right")  # that score no higher
+        self._first = np.searchsorted(of_positives, of_positives, "left")  # first positive with the same score
+
+    def roc_auc(self, weights: ArrayLike | None = None) -> Array:
+        """Compute the area under the ROC curve with weights (..., N), as the function of this name does."""
+        weight = self._by_sample(weights)
+        positives, negatives = weight[self._positives], _from_zero(weight[self._negatives])
+        below = negatives[self._lower]
+        below += negatives[self._not_higher]  # twice the negatives below, as those that tie count half
+        pairs = np.asarray(np.einsum("n...,n...->...", positives, below)) / 2
+        return _divide(pairs, positives.sum(axis=0) * negatives[-1])
+
+    def sensitivity_at_specificity(self, weights: ArrayLike | None = None, specificity: float = SPECIFICITY) -> Array:
+        """Compute the highest sensitivity with weights (..., N), as the function of this name does."""
+        weight = self._by_sample(weights)
+        positives, negatives = _from_zero(weight[self._positives]), _from_zero(weight[self._negatives])
+        hits = positives[-1] - positives[self._first]  # with a threshold at the score of each positive; others hit no more
+        allowed = negatives[self._lower] >= (specificity - 1e-12) * negatives[-1]
+        share = _divide(np.where(allowed, hits, 0.0).max(axis=0, initial=0.0), positives[-1])
+        return np.where(negatives[-1] > 0, share, np.nan)
+
+    def _by_sample(self, weights: ArrayLike | None) -> Array:
+        """Return the weights with the samples on the first axis, (N, ...)."""
+        return np.moveaxis(_weights(weights, self._count), -1, 0)
 
 
 def roc_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = None) -> Array:
@@ -30,9 +78,7 @@ def roc_auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = 
 
     Source: Hanley and McNeil, Radiology 1982.
     """
-    of_positives, of_negatives = _by_score(scores, positive, weights)  # (..., scores), ascending
-    below = of_negatives.cumsum(axis=-1) - of_negatives / 2
-    return _divide((of_positives * below).sum(axis=-1), of_positives.sum(axis=-1) * of_negatives.sum(axis=-1))
+    return Ranking(scores, positive).roc_auc(weights)
 
 
 def placements(scores: ArrayLike, positive: ArrayLike) -> Array:
@@ -72,13 +118,7 @@ def sensitivity_at_specificity(
     Returns:
         (...), NaN without positives or without negatives.
     """
-    of_positives, of_negatives = _by_score(scores, positive, weights)  # (..., scores), ascending
-    positives, negatives = (part.sum(axis=-1, keepdims=True) for part in (of_positives, of_negatives))
-    called_negative = of_negatives.cumsum(axis=-1) - of_negatives  # with a threshold at each score
-    hits = positives - (of_positives.cumsum(axis=-1) - of_positives)
-    allowed = called_negative >= (specificity - 1e-12) * negatives
-    share = _divide(np.where(allowed, hits, 0.0).max(axis=-1), positives[..., 0])
-    return np.where(negatives[..., 0] > 0, share, np.nan)
+    return Ranking(scores, positive).sensitivity_at_specificity(weights, specificity)
 
 
 def confusion_matrix(truth: ArrayLike, predicted: ArrayLike, classes: int, weights: ArrayLike | None = None) -> Array:
@@ -164,27 +204,27 @@ def calibration_error(confidence: ArrayLike, right: ArrayLike, weights: ArrayLik
     return _divide(np.asarray(apart), weight.sum(axis=-1))
 
 
+def weigh_samples(taken: NDArray[np.int64], group: NDArray[np.int64]) -> Array:
+    """Return how often each sample counts in draws of groups, (B, N), which lies sample by sample in memory.
+
+    Args:
+        taken: how often each group is taken in each draw, (B, G).
+        group: position of the group of each sample, (N,).
+    """
+    return taken.T.astype(np.float64, order="C")[group].T
+
+
 def mean_defined(values: Array) -> Array:
     """Return the mean over the last axis of the values that are not NaN; NaN where all are."""
     defined = ~np.isnan(values)
     return _divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))
 
 
-def _by_score(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array]:
-    """Return the weights of positives and of negatives with each different score, ascending: (..., scores) each."""
-    values, labels = np.asarray(scores, np.float64), np.asarray(positive, bool)
-    if values.ndim != 1 or values.shape != labels.shape or np.isnan(values).any():
-        raise ValueError(f"expected as many scores as labels and none of them NaN, but got {values.shape} and {labels.shape}")
-    weight, order = _weights(weights, len(values)), np.argsort(values, kind="stable")
-    if not len(values):
-        return np.zeros((*weight.shape[:-1], 1)), np.zeros((*weight.shape[:-1], 1))
-    ordered = values[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    ranked, is_positive = np.take(weight, order, axis=-1), labels[order]
-    of_positives, of_negatives = ranked * is_positive, ranked * ~is_positive
-    if len(starts) == len(values):  # no two scores are equal
-        return of_positives, of_negatives
-    return np.add.reduceat(of_positives, starts, axis=-1), np.add.reduceat(of_negatives, starts, axis=-1)
+def _from_zero(values: Array) -> Array:
+    """Return the sums of the first n values on the first axis, n = 0..N, (N + 1, ...)."""
+    sums = np.zeros((len(values) + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    return sums
 
 
 def _weights(weights: ArrayLike | None, count: int) -> Array:

@@ -7,8 +7,9 @@ and the sensitivity are those of each class against the others, and `ece` is tha
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,13 @@ class Predicted:
         if self.exclusive:
             return self.probabilities.argmax(axis=1)
         return (self.probabilities > THRESHOLD).astype(np.int64)
+
+    @cached_property
+    def rankings(self) -> list[classification.Ranking]:
+        """The images with a known label of each class by its probability."""
+        return [
+            classification.Ranking(self.probabilities[:, c], self.positive(c), self.known(c)) for c in range(self.classes)
+        ]  # fmt: skip
 
     def known(self, c: int) -> NDArray[np.bool_]:
         """Return which images have a known label c, (N,)."""
@@ -200,9 +208,10 @@ def patient_intervals(
     size, rows = max(1, AT_ONCE // max(len(patient), cells)), list[dict[str, Any]]()
     measured: dict[str, list[tuple[Array, Array]]] = {name: [] for name in names}
     for first in range(0, draws, size):  # all of them at once would need gigabytes
-        taken = rng.multinomial(count, np.full(count, 1 / count), size=min(size, draws - first))[:, patient].astype(np.float64)
+        taken = rng.multinomial(count, np.full(count, 1 / count), size=min(size, draws - first))  # (b, P)
+        weights = classification.weigh_samples(taken, patient)
         for name, parts in measured.items():
-            parts.append(measure(predicted, name, taken))
+            parts.append(measure(predicted, name, weights))
     for name, parts in measured.items():
         drawn = {name: np.concatenate([whole for whole, _ in parts])}
         value, by_class = measure(predicted, name)
@@ -262,6 +271,13 @@ def _shares(predicted: Predicted, primary: str) -> Array:
     return classification.mean_defined(placed)
 
 
+def _by_ranking(
+    formula: Callable[[classification.Ranking, Array], Array], predicted: Predicted, weights: Array
+) -> tuple[Array, Array]:
+    by_class = np.stack([formula(ranking, weights) for ranking in predicted.rankings], axis=-1)  # (..., C)
+    return classification.mean_defined(by_class), by_class
+
+
 def _by_class(formula: Any, predicted: Predicted, weights: Array) -> tuple[Array, Array]:
     values = []
     for c in range(predicted.classes):
@@ -293,8 +309,8 @@ def _calibration(predicted: Predicted, weights: Array) -> tuple[Array, Array]:
 
 
 MEASURES = {
-    AUC: lambda predicted, weights: _by_class(classification.roc_auc, predicted, weights),
-    SENSITIVITY: lambda predicted, weights: _by_class(classification.sensitivity_at_specificity, predicted, weights),
+    AUC: lambda predicted, weights: _by_ranking(classification.Ranking.roc_auc, predicted, weights),
+    SENSITIVITY: lambda predicted, weights: _by_ranking(classification.Ranking.sensitivity_at_specificity, predicted, weights),
     "accuracy": lambda predicted, weights: _from_counts(classification.accuracy, predicted, weights),
     "balanced_accuracy": lambda predicted, weights: _from_counts(classification.balanced_accuracy, predicted, weights),
     "ece": _calibration,
