@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.report.test_report import CELL, DICE, FLAT, POOLED, add_dice, add_scores
 
-from medtransfer import tracking
+from medtransfer import progress, tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling
@@ -307,3 +307,17 @@ def test_resampling_of_patients_shows_progress(workplace: Path, terminal: Callab
     assert analyse(pools, [], replace(SAMPLING, patients=2)).evidence.patients is not None
     shown = terminal()
     assert shown.index("report:") < shown.index("report: resampling patients")
+
+
+def test_resampling_counts_fine_tunings(workplace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A single configuration may have many, of many thousand images each."""
+    for seed in (1, 2, 3):
+        add_counts(1, seed, {"a": (80, 20, 20), "b": (20, 40, 40)}, 0.6)
+        add_counts(5, seed, {"a": (60, 40, 40), "b": (60, 0, 0)}, 0.7)
+    pools, _ = collect(SETTING)
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.append(now[-1] + 10) or now[-1])
+    caplog.set_level("INFO", "medtransfer")
+    assert analyse(pools, [], replace(SAMPLING, patients=6)).evidence.patients is not None
+    lines = [message for message in caplog.messages if message.startswith("report: resampling patients: ")]
+    assert lines and all("/6 fine-tunings, " in line and line.endswith(" left") for line in lines)

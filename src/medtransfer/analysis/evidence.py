@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, Patients, Power, Sampling
-from medtransfer.analysis.patients import resample_patients
+from medtransfer.analysis.patients import resample_patients, runs_to_resample
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.trials import seed_table
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import ClusterMean, differences
 from medtransfer.metrics.power import detectable_gap, seeds_needed
-from medtransfer.progress import track
+from medtransfer.progress import Tally
 from medtransfer.selectors.selectors import CONTRASTED, SELECTORS
 
 Array = NDArray[np.float64]
@@ -135,12 +135,13 @@ def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | N
     if count > sampling.patients:
         return None, [f"Test patients were not resampled, since {count} fine-tunings are more than report.patients"]
     drawn, notes = [], []
-    for pool in track(pools, "report: resampling patients", len(pools), "configurations"):
-        try:
-            if (draws := resample_patients(pool.pool, sampling)) is not None:
-                drawn.append((pool, draws))
-        except InputError as error:
-            notes.append(f"{pool.name}: test patients were not resampled: {error}")
+    with Tally("report: resampling patients", sum(len(runs_to_resample(pool.pool)) for pool in pools), "fine-tunings") as tally:
+        for pool in pools:
+            try:
+                if (draws := resample_patients(pool.pool, sampling, tally.count)) is not None:
+                    drawn.append((pool, draws))
+            except InputError as error:
+                notes.append(f"{pool.name}: test patients were not resampled: {error}")
     if not drawn:
         return None, notes
     same, deviations = [], []

@@ -1,6 +1,6 @@
 """How much the outcomes of a pool depend on which patients are in the test set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,8 +80,22 @@ class LabelsByPatient:
         return np.concatenate([measure(self.predicted, self.metric, weights)[0] for weights in parts])
 
 
-def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array, int] | None:
+def runs_to_resample(pool: Pool) -> dict[tuple[Key, int], str]:
+    """Return the fine-tunings of a pool that are resampled, by candidate and seed; none where they have no values by image."""
+    if not has_patients(pool.metric.name):
+        return {}
+    return {cell: run for cell, run in pool.fine_tunings.items() if cell[1] in pool.used_seeds}
+
+
+def resample_patients(
+    pool: Pool, sampling: Sampling, done: Callable[[], object] = lambda: None
+) -> tuple[list[Key], Array, int] | None:  # fmt: skip
     """Draw the mean outcomes of a pool with its test patients resampled, the same patients for every candidate and seed.
+
+    Args:
+        pool: the pool.
+        sampling: how draws are made.
+        done: called after each fine-tuning of `runs_to_resample`.
 
     Returns:
         The candidates, draws (B, C) of their means over seeds, and the number of patients; None where the fine-tunings have
@@ -90,8 +104,7 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
     Raises:
         InputError: a table is damaged, or the tables are of other patients.
     """
-    runs = {cell: run for cell, run in pool.fine_tunings.items() if cell[1] in pool.used_seeds}
-    if not has_patients(pool.metric.name) or not runs:
+    if not (runs := runs_to_resample(pool)):
         return None
     read = partial(by_patient, metric=pool.metric.name)
     tables = dict(zip(runs, tracking.read_artifacts(list(runs.values()), f"model/{PER_SAMPLE}", read), strict=True))
@@ -108,6 +121,7 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
         seeds = [table for (candidate, _), table in tables.items() if candidate == key]
         for table in seeds:
             drawn[:, index] += table.values(taken) / len(seeds)
+            done()
     defined = np.isfinite(drawn).all(axis=1)
     return (keys, drawn[defined], len(patients)) if defined.any() else None
 
