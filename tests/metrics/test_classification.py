@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 from torchmetrics.functional.classification import binary_calibration_error
 
 from medtransfer.metrics.classification import (
+    Ranking,
     accuracy,
     balanced_accuracy,
     calibration_error,
@@ -18,6 +19,7 @@ from medtransfer.metrics.classification import (
     placements,
     roc_auc,
     sensitivity_at_specificity,
+    weigh_samples,
 )
 
 GRADES = [0, 0, 1, 1, 2, 2, 2, 3, 4, 4, 0, 2], [0, 1, 1, 2, 2, 2, 0, 4, 4, 3, 0, 2]
@@ -117,6 +119,28 @@ def test_sensitivity_at_a_specificity(seed, specificity):
     false, true, _ = sk.roc_curve(positive, scores, drop_intermediate=False)
     expected = max(hit for miss, hit in zip(false, true, strict=True) if 1 - miss >= specificity - 1e-12)
     assert sensitivity_at_specificity(scores, positive, specificity=specificity) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_a_ranking_serves_any_weights_of_the_known_samples(ties: bool) -> None:
+    """To the values of samples that are repeated as often as their weights say, of which scikit-learn makes the curve."""
+    rng = np.random.default_rng(9)
+    scores, positive = drawn(9, ties)
+    known, group = rng.random(60) < 0.8, np.arange(60) // 3
+    weights = weigh_samples(rng.multinomial(20, [1 / 20] * 20, size=6), group)  # (6, 60)
+    ranking = Ranking(scores, positive, known)
+    for weight, auc, sensitivity in zip(
+        weights, ranking.roc_auc(weights), ranking.sensitivity_at_specificity(weights, 0.7), strict=True
+    ):  # fmt: skip
+        assert (weight == weight[3 * group]).all() and weight.sum() == 60
+        repeated = np.repeat(np.flatnonzero(known), weight[known].astype(int))
+        false, true, _ = sk.roc_curve(positive[repeated], scores[repeated], drop_intermediate=False)
+        assert auc == pytest.approx(sk.auc(false, true))
+        assert sensitivity == pytest.approx(max(hit for miss, hit in zip(false, true, strict=True) if 1 - miss >= 0.7 - 1e-12))
+    assert ranking.roc_auc() == pytest.approx(sk.roc_auc_score(positive[known], scores[known]))
+    for label in (True, False):
+        alone = Ranking(scores, positive, positive == label)
+        assert np.isnan(alone.roc_auc(weights)).all() and np.isnan(alone.sensitivity_at_specificity(weights)).all()
 
 
 def test_sensitivity_where_only_no_call_is_specific_enough():
