@@ -155,6 +155,20 @@ def test_a_broken_target_is_named_and_hinders_no_report(workplace: Path, tiny_pa
     assert "results on the target sample are judged whatever its data" in caplog.text
 
 
+def test_a_closed_folder_of_checkpoints_is_named_and_hinders_no_report(
+    workplace: Path, tiny_params, closed_folder, caplog: pytest.LogCaptureFixture
+):  # fmt: skip
+    folder = Path("checkpoints/unet-simple")
+    folder.mkdir(parents=True)
+    closed_folder(folder)
+    params = tiny_params({"pretrain.stop_on": "sample"})
+    assert study.described(params).pretraining == {}
+    assert "unet-simple: results of its fine-tunings are judged whatever its weights: expected a readable folder at" in caplog.text
+    assert {cell.epoch for cell in study.study_cells(params, {})} == {0, 1, 2, 3}  # as if it had not stopped early
+    with pytest.raises(InputError, match="expected a readable folder at checkpoints/unet-simple, but got: Permission denied"):
+        find_missing(params, [], [("unet", "simple", None)])
+
+
 def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_params):
     save_epochs(workplace / "checkpoints/unet-simple", 0, 1)
     stopping = tiny_params({"pretrain.stop_on": "sample"})

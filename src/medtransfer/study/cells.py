@@ -59,7 +59,7 @@ def unknown_ends(params: Params) -> list[tuple[str, str]]:
     if params.pretrain.stop_on is None:
         return []
     checkpoints = Path(params.pretrain.out)
-    return [names for names in study_series(params, {}) if not epoch_records(series_folder(checkpoints, *names))]
+    return [names for names in study_series(params, {}) if not _records(series_folder(checkpoints, *names))]
 
 
 def require_epochs(params: Params) -> None:
@@ -140,9 +140,22 @@ def _available_epochs(params: Params, encoder: str, origin: str) -> list[int]:
     """List the planned epochs, or those that were saved if the pretraining may have stopped early."""
     planned = study_epochs(params, origin)
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
-    if params.pretrain.stop_on is None or not epoch_records(folder):
+    if params.pretrain.stop_on is None or not _records(folder):
         return planned
     return [epoch for epoch in planned if checkpoint_path(folder, epoch).exists()]
+
+
+def _records(folder: Path, consequence: str = "") -> list[Path]:
+    """List the records of a pretraining; a folder that cannot be read has none, which is said if a consequence is given.
+
+    What is stored counts without it, and what needs its weights refuses it.
+    """
+    try:
+        return epoch_records(folder)
+    except InputError as error:
+        if consequence:
+            log.warning("%s: %s: %s", folder.name, consequence, error)
+        return []
 
 
 def is_trained(params: Params, origin: str) -> bool:
@@ -166,7 +179,7 @@ def described(params: Params) -> "Described":
             log.warning("results on the target %s are judged whatever its data, since %s", name, error)
     pretraining = {}
     for series in product(params.pretrain.encoders, params.pretrain.origins):
-        if found := epoch_records(series_folder(checkpoints, *series)):
+        if found := _records(series_folder(checkpoints, *series), "results of its fine-tunings are judged whatever its weights"):
             pretraining[series] = CheckpointInfo.read(found[0]).pretraining
     seeded = frozenset(origin for origin in params.pretrain.origins if origin_names(params, origin) != [origin])
     names: dict[str, Collection[str]] = {
