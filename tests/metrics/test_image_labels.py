@@ -136,6 +136,16 @@ def test_an_evaluation_has_intervals_unless_it_is_light_or_of_few_patients() -> 
     assert patient_intervals(Predicted(p, truth), list("abcdefabcdef"), ["auc"]) != []
 
 
+def test_rankings_of_many_images_and_classes_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = Predicted(softmax(12), np.arange(12) % 3)
+    value, by_class = measure(predicted, "auc")
+    assert predicted.ranking(1) is predicted.ranking(1)
+    monkeypatch.setattr(image_labels, "KEPT", 35)
+    other = Predicted(predicted.probabilities, predicted.truth)
+    assert other.ranking(1) is not other.ranking(1)
+    assert measure(other, "auc")[0] == value and (measure(other, "auc")[1] == by_class).all()
+
+
 def test_draws_that_do_not_define_a_metric_are_left_out_and_counted() -> None:
     """One of six patients is negative: 1 - (5 / 6) ** 6 of the draws have it, and hardly any has no other."""
     predicted = Predicted(np.array([[0.2], *[[0.9]] * 5]), np.array([[0], *[[1]] * 5]))

@@ -32,7 +32,8 @@ class Ranking:
         if values.ndim != 1 or values.shape != labels.shape or np.isnan(values).any():
             raise ValueError(f"expected as many scores as labels and none of them NaN, but got {values.shape} and {labels.shape}")
         order = np.argsort(values, kind="stable")
-        order = order if known is None else order[np.asarray(known, bool)[order]]
+        if known is not None:
+            order = order[np.asarray(known, bool)[order]]
         self._count, self._positives, self._negatives = len(values), order[labels[order]], order[~labels[order]]
         of_positives, of_negatives = values[self._positives], values[self._negatives]
         self._lower = np.searchsorted(of_negatives, of_positives, "left")  # number of negatives that score lower than each positive

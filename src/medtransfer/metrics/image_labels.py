@@ -29,6 +29,7 @@ THRESHOLD = 0.5
 DRAWS, CONFIDENCE = 1000, 0.95  # of the intervals over patients
 LEAST_PATIENTS = 6  # below which draws of patients say too little about others, see tests/metrics/test_coverage.py
 AT_ONCE = 4_000_000  # weights of images that are held at a time
+KEPT = 8_000_000  # images times classes whose rankings are kept, which take some 150 MB
 AUC, KAPPA = "auc", "kappa"
 SENSITIVITY = f"sensitivity_at_specificity_{round(100 * classification.SPECIFICITY)}"
 
@@ -63,11 +64,15 @@ class Predicted:
         return (self.probabilities > THRESHOLD).astype(np.int64)
 
     @cached_property
-    def rankings(self) -> list[classification.Ranking]:
-        """The images with a known label of each class by its probability."""
-        return [
-            classification.Ranking(self.probabilities[:, c], self.positive(c), self.known(c)) for c in range(self.classes)
-        ]  # fmt: skip
+    def _rankings(self) -> dict[int, classification.Ranking]:
+        return {}
+
+    def ranking(self, c: int) -> classification.Ranking:
+        """Return the images with a known label c by its probability; it is kept for further calls unless all need much memory."""
+        ranking = self._rankings.get(c) or classification.Ranking(self.probabilities[:, c], self.positive(c), self.known(c))
+        if self.probabilities.size <= KEPT:
+            self._rankings[c] = ranking
+        return ranking
 
     def known(self, c: int) -> NDArray[np.bool_]:
         """Return which images have a known label c, (N,)."""
@@ -274,7 +279,7 @@ def _shares(predicted: Predicted, primary: str) -> Array:
 def _by_ranking(
     formula: Callable[[classification.Ranking, Array], Array], predicted: Predicted, weights: Array
 ) -> tuple[Array, Array]:
-    by_class = np.stack([formula(ranking, weights) for ranking in predicted.rankings], axis=-1)  # (..., C)
+    by_class = np.stack([formula(predicted.ranking(c), weights) for c in range(predicted.classes)], axis=-1)  # (..., C)
     return classification.mean_defined(by_class), by_class
 
 
