@@ -33,7 +33,7 @@ class ByPatient(Protocol):
     def patients(self) -> tuple[str, ...]:
         """Names of the patients, in alphabetical order."""
 
-    def values(self, taken: NDArray[np.int64]) -> Array:
+    def values(self, taken: Array) -> Array:
         """Return the metric (B,) where each patient counts as often as `taken` (B, P) says; NaN where it is undefined."""
 
 
@@ -51,9 +51,9 @@ class OverlapByPatient:
     patients: tuple[str, ...]
     counts: NDArray[np.int64]
 
-    def values(self, taken: NDArray[np.int64]) -> Array:
+    def values(self, taken: Array) -> Array:
         """Pool the counts of each draw; see `ByPatient`."""
-        pooled = np.tensordot(taken, self.counts, axes=1)  # (B, 4, classes)
+        pooled = np.tensordot(taken, self.counts.astype(np.float64), axes=1).astype(np.int64)  # (B, 4, classes); float64 is faster
         return OVERLAP[self.metric](Counts(*np.moveaxis(pooled, 1, 0))).mean(axis=-1)
 
 
@@ -73,7 +73,7 @@ class LabelsByPatient:
     patient: NDArray[np.int64]
     predicted: Predicted
 
-    def values(self, taken: NDArray[np.int64]) -> Array:
+    def values(self, taken: Array) -> Array:
         """Weigh the images of each draw; see `ByPatient`."""
         size = max(1, AT_ONCE // max(1, len(self.patient)))
         parts = (weigh_samples(taken[first : first + size], self.patient) for first in range(0, len(taken), size))
@@ -114,7 +114,7 @@ def resample_patients(
     if len(patients) < 2:
         return None
     rng = sampling.generator("patients", str(len(patients)))
-    taken = rng.multinomial(len(patients), [1 / len(patients)] * len(patients), size=sampling.draws)  # (B, P)
+    taken = rng.multinomial(len(patients), [1 / len(patients)] * len(patients), size=sampling.draws).astype(np.float64)  # (B, P)
     keys = list(pool.means)
     drawn = np.zeros((sampling.draws, len(keys)))
     for index, key in enumerate(keys):

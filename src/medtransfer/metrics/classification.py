@@ -205,14 +205,14 @@ def calibration_error(confidence: ArrayLike, right: ArrayLike, weights: ArrayLik
     return _divide(np.asarray(apart), weight.sum(axis=-1))
 
 
-def weigh_samples(taken: NDArray[np.int64], group: NDArray[np.int64]) -> Array:
+def weigh_samples(taken: ArrayLike, group: NDArray[np.int64]) -> Array:
     """Return how often each sample counts in draws of groups, (B, N), which lies sample by sample in memory.
 
     Args:
         taken: how often each group is taken in each draw, (B, G).
         group: position of the group of each sample, (N,).
     """
-    return taken.T.astype(np.float64, order="C")[group].T
+    return np.asarray(taken).T.astype(np.float64, order="C")[group].T
 
 
 def mean_defined(values: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.analysis.patients import by_patient, has_patients
+from medtransfer.analysis.patients import AT_ONCE, ByPatient, by_patient, has_patients
 from medtransfer.errors import InputError
 from medtransfer.metrics.jackknife import pseudo_values
 from medtransfer.records import PER_SAMPLE
@@ -86,7 +86,15 @@ def _read(folder: Path) -> _Score:
     if not has_patients(result.primary):
         return _Score(value, [], (), constant)
     table = by_patient(folder / PER_SAMPLE, result.primary)
-    if (number := len(table.patients)) < 2:
+    if len(table.patients) < 2:
         return _Score(value, [], table.patients, constant)
-    without = table.values(1 - np.eye(number, dtype=np.int64))  # (P,)
+    without = _without_each(table)
     return _Score(value, without.tolist() if np.isfinite(without).all() else [], table.patients, constant)
+
+
+def _without_each(table: ByPatient) -> NDArray[np.float64]:
+    """Return the metric without each patient in turn, (P,)."""
+    number = len(table.patients)
+    count = min(number, -(-(number**2) // AT_ONCE))  # all at once would need gigabytes for many thousands
+    blocks = np.array_split(np.arange(number), count)
+    return np.concatenate([table.values((np.arange(number) != left_out[:, None]).astype(np.float64)) for left_out in blocks])
