@@ -10,6 +10,7 @@ import pytest
 from tests.report.test_report import CELL, DICE, FLAT, POOLED, add_dice, add_scores
 
 from medtransfer import progress, tracking
+from medtransfer.analysis import patients as patients_of
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling
@@ -178,8 +179,12 @@ def twice(counts: tuple[int, int, int]) -> float:
     return round((2 * tp + 1) / (2 * tp + fp + fn + 1), 9)
 
 
-def test_patients_are_resampled_together_with_all_their_images(workplace: Path) -> None:
+@pytest.mark.parametrize("at_once", [7, 10**6])
+def test_patients_are_resampled_together_with_all_their_images(
+    at_once: int, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     """Two patients: the four equally likely draws are a twice, b twice, and both in either order."""
+    monkeypatch.setattr(patients_of, "AT_ONCE", at_once)  # three draws at a time
     good, bad = {"a": (80, 20, 20), "b": (20, 40, 40)}, {"a": (60, 40, 40), "b": (60, 0, 0)}
     dice = {name: (2 * sum(c[0] for c in counts.values()) + 1) / (
         sum(2 * c[0] + c[1] + c[2] for c in counts.values()) + 1) for name, counts in (("good", good), ("bad", bad))}  # fmt: skip

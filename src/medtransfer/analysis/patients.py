@@ -1,10 +1,10 @@
 """How much the outcomes of a pool depend on which patients are in the test set."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from medtransfer.records import PER_SAMPLE
 from medtransfer.records.tables import Table, read_table
 
 Array = NDArray[np.float64]
+Taken = NDArray[Any]  # (B, P), whole numbers of any type
 CELLS = ("tp", "fp", "fn", "tn")
 REMEDY = "make it again with `medtransfer finetune --force`"
 AT_ONCE = 2_000_000  # weights of images that are held in memory at once
@@ -33,7 +34,7 @@ class ByPatient(Protocol):
     def patients(self) -> tuple[str, ...]:
         """Names of the patients, in alphabetical order."""
 
-    def values(self, taken: Array) -> Array:
+    def values(self, taken: Taken) -> Array:
         """Return the metric (B,) where each patient counts as often as `taken` (B, P) says; NaN where it is undefined."""
 
 
@@ -51,9 +52,11 @@ class OverlapByPatient:
     patients: tuple[str, ...]
     counts: NDArray[np.int64]
 
-    def values(self, taken: Array) -> Array:
+    def values(self, taken: Taken) -> Array:
         """Pool the counts of each draw; see `ByPatient`."""
-        pooled = np.tensordot(taken, self.counts.astype(np.float64), axes=1).astype(np.int64)  # (B, 4, classes); float64 is faster
+        counts = self.counts.astype(np.float64)  # which BLAS multiplies
+        parts = [np.tensordot(part.astype(np.float64), counts, axes=1) for part in _blocks(taken, len(self.patients))]
+        pooled = np.concatenate(parts).astype(np.int64)  # (B, 4, classes)
         return OVERLAP[self.metric](Counts(*np.moveaxis(pooled, 1, 0))).mean(axis=-1)
 
 
@@ -73,11 +76,16 @@ class LabelsByPatient:
     patient: NDArray[np.int64]
     predicted: Predicted
 
-    def values(self, taken: Array) -> Array:
+    def values(self, taken: Taken) -> Array:
         """Weigh the images of each draw; see `ByPatient`."""
-        size = max(1, AT_ONCE // max(1, len(self.patient)))
-        parts = (weigh_samples(taken[first : first + size], self.patient) for first in range(0, len(taken), size))
+        parts = (weigh_samples(part, self.patient) for part in _blocks(taken, len(self.patient)))
         return np.concatenate([measure(self.predicted, self.metric, weights)[0] for weights in parts])
+
+
+def _blocks(taken: Taken, width: int) -> Iterator[Taken]:
+    """Yield so many draws at a time that AT_ONCE numbers of a width are held."""
+    size = max(1, AT_ONCE // max(1, width))
+    return (taken[first : first + size] for first in range(0, len(taken), size))
 
 
 def runs_to_resample(pool: Pool) -> dict[tuple[Key, int], str]:
@@ -114,7 +122,9 @@ def resample_patients(
     if len(patients) < 2:
         return None
     rng = sampling.generator("patients", str(len(patients)))
-    taken = rng.multinomial(len(patients), [1 / len(patients)] * len(patients), size=sampling.draws).astype(np.float64)  # (B, P)
+    taken = np.empty((sampling.draws, len(patients)), dtype=np.uint16)  # none is taken anywhere near 65,535 times
+    for part in _blocks(taken, len(patients)):
+        part[:] = rng.multinomial(len(patients), [1 / len(patients)] * len(patients), size=len(part))
     keys = list(pool.means)
     drawn = np.zeros((sampling.draws, len(keys)))
     for index, key in enumerate(keys):

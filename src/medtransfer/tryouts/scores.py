@@ -97,4 +97,4 @@ def _without_each(table: ByPatient) -> NDArray[np.float64]:
     number = len(table.patients)
     count = min(number, -(-(number**2) // AT_ONCE))  # all at once would need gigabytes for many thousands
     blocks = np.array_split(np.arange(number), count)
-    return np.concatenate([table.values((np.arange(number) != left_out[:, None]).astype(np.float64)) for left_out in blocks])
+    return np.concatenate([table.values(np.arange(number) != left_out[:, None]) for left_out in blocks])
