@@ -13,13 +13,13 @@ def list_entries(folder: Path, closed: dict[Path, Exception]) -> tuple[list[str]
 
     Args:
         folder: the folder; nothing is in one that does not exist.
-        closed: a folder that cannot be read is added, with the reason.
+        closed: a folder that cannot be read, or a link into one, is added, with the reason.
     """
     folders, files = [], set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir()):
+                if _is_folder(entry, closed):
                     folders.append(entry.name)
                 else:
                     files.add(entry.name)
@@ -28,6 +28,14 @@ def list_entries(folder: Path, closed: dict[Path, Exception]) -> tuple[list[str]
     except OSError as error:
         closed[folder] = error
     return sorted(name for name in folders if not name.startswith(".")), files
+
+
+def _is_folder(entry: os.DirEntry[str], closed: dict[Path, Exception]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
+    except OSError as error:
+        closed[Path(entry.path)] = error
+        return False
 
 
 def epoch_records(folder: Path) -> list[Path]:
