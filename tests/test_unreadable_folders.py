@@ -63,6 +63,7 @@ def test_a_closed_folder_is_named(read: Callable[[Path], object], folder: Path) 
 
 def test_a_link_into_a_closed_folder_is_named_and_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
+    (tmp_path / ".hidden").mkdir()
     (tmp_path / "epoch-001.json").touch()
     (tmp_path / "linked").symlink_to("closed/x")
     (tmp_path / "circle").symlink_to("circle")

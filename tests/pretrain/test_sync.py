@@ -65,6 +65,10 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
     "an epoch more": (lambda: change(epochs=[0, 1, 9]), "expected the checkpoints that .* names"),
     "of another pretraining": (lambda: change(pretraining="another"), "expected the checkpoints that .* names"),
     "cut off": (lambda: (FOLDER / "pretraining.json").write_text('{"format": "medtr'), "expected a JSON record"),
+    "a folder": (
+        lambda: ((FOLDER / "pretraining.json").unlink(), (FOLDER / "pretraining.json").mkdir()),
+        "pretraining.json, but it is a",
+    ),
     "of another version": (lambda: change(format="medtransfer/pretraining/99"), "medtransfer/pretraining/1"),
     "inputs of another form": (lambda: change(inputs=[["x"]]), "unpack"),
     "curves of another form": (lambda: change(curves={"loss": {"first": 1.0}}), "invalid literal"),
