@@ -42,6 +42,18 @@ def test_samples_of_the_same_settings_are_reused(tmp_path: Path) -> None:
     assert len(list((out / "heart").glob("*/patient*"))) == 5
 
 
+def test_samples_of_an_earlier_version_are_reused(tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    write_samples(out, seed=1, **SIZES)
+    written = json.loads((out / "samples.json").read_text())
+    del written["names"]  # which it did not list
+    (out / "samples.json").write_text(json.dumps(written, indent=1) + "\n")
+    kept = next(out.glob("pictures/train/*/*.jpg"))
+    inode = kept.stat().st_ino
+    assert not write_samples(out, seed=1, **SIZES) and kept.stat().st_ino == inode
+    assert write_samples(out, seed=2, **SIZES)
+
+
 def test_samples_that_lost_a_file_are_written_again(tmp_path: Path) -> None:
     out = tmp_path / "s"
     write_samples(out, seed=1, **SIZES)
@@ -76,7 +88,7 @@ def test_no_file_of_the_users_own_is_removed(note: str, name: str, tmp_path: Pat
     if note == "of an earlier version":  # which had no names
         del written["names"]
         (out / "samples.json").write_text(json.dumps(written, indent=1) + "\n")
-        assert write_samples(out, seed=1, **SIZES)  # nothing else is there
+        assert write_samples(out, seed=1, **SIZES, force=True)  # nothing else is there
         (out / "samples.json").write_text(json.dumps(written, indent=1) + "\n")
     elif note == "damaged":
         (out / "samples.json").write_text("{")

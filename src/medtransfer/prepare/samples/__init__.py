@@ -63,7 +63,7 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             )
         record, names = {"revision": REVISION, **settings}, _written_names(out)
         others = sorted(set(_list(out)) - set(names or ()))
-        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out, names or ()):
+        if not force and names is not None and _is_made(record, out, names):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             if others:
                 log.warning(
@@ -117,6 +117,12 @@ def _written_names(folder: Path) -> list[str] | None:
         return names if note["files"] == _digest(folder, names) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_made(record: dict[str, int], folder: Path, names: Sequence[str]) -> bool:
+    """Return whether the files were generated with these settings, and none is lost; an earlier version listed no names."""
+    note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    return bool({"names": list(names), **note} == json.loads(_describe(record, folder, names)))
 
 
 def _describe(record: dict[str, int], folder: Path, names: Sequence[str]) -> str:
