@@ -65,6 +65,14 @@ def test_everything_of_a_record_is_in_its_run(tmp_path: Path):
     assert there == {"model/weights": b"\x00\x01", "note.txt": b"a note", "deep/down/note.txt": b"a note"}
 
 
+def test_of_many_unreadable_folders_the_first_few_are_named(caplog: pytest.LogCaptureFixture):
+    tracking.warn_of_unreadable("fine-tunings", {Path(f"m/e{n:04d}"): InputError("older") for n in range(2003)})
+    assert caplog.messages == [
+        "2,003 folders of fine-tunings on disk cannot be read; only what the tracking store already has is used: "
+        "m/e0000 (older); m/e0001 (older); m/e0002 (older); and 2,000 more"
+    ]
+
+
 def test_an_artifact_is_not_renamed_unsaid(tmp_path: Path):
     (tmp_path / "note.txt").write_text("a note")
     with pytest.raises(ValueError, match="expected an artifact's name that ends in 'note.txt', its file's, but got 'deep/other'"):

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("medtransfer")
+FEW_FOLDERS = 3  # that a warning names
 
 
 def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
@@ -29,13 +31,15 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
 
     Args:
         what: the results, such as `fine-tunings`.
-        errors: why, by folder; nothing is said if it is empty.
+        errors: why, by folder; nothing is said if it is empty. The first few are named, since an update may leave thousands.
     """
     if errors:
-        reasons = (
+        reasons = [
             f"{folder} ({error if isinstance(error, InputError) else f'{type(error).__name__}: {error}'})"
-            for folder, error in errors.items()
-        )
+            for folder, error in islice(errors.items(), FEW_FOLDERS)
+        ]
+        if len(errors) > FEW_FOLDERS:
+            reasons.append(f"and {len(errors) - FEW_FOLDERS:,} more")
         words = "on disk cannot be read; only what the tracking store already has is used"
         log.warning("%s of %s %s: %s", counted(len(errors), "folder"), what, words, "; ".join(reasons))
 
