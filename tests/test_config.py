@@ -125,12 +125,16 @@ def test_all_errors_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
+        ("study.epochs.0", -1, "must be at least 0"),
         ("prepare.targets.sample.split", "grouped", "must be 'official', 'auto' or 'none', or a mapping of keys to values"),
         ("study.epochs", 3, "must be 'all' or 'last', or a list such as [A, B]"),
     ],
 )
 def test_what_either_of_two_types_asks_is_one_error(key: str, value: Any, expected: str) -> None:
-    assert message({key: value}) == f"1 error in the command line: {key}: {expected} (got {value!r})"
+    """Where a list has a wrong entry, this entry."""
+    section = key.removesuffix(".0")
+    given = {section: [value]} if key.endswith(".0") else {key: value}
+    assert message(given) == f"1 error in the command line: {key}: {expected} (got {value!r})"
 
 
 @pytest.mark.parametrize("size", [64, [64], [64, 64]])

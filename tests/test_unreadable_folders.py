@@ -16,7 +16,7 @@ from medtransfer.prepare.readers.case_patterns import list_files
 from medtransfer.prepare.readers.cityscapes import _list_images as list_cities
 from medtransfer.prepare.readers.siim import _list_images
 from medtransfer.pretrain.weights_files import _list_files
-from medtransfer.records import epoch_records, list_checkpoints, list_entries, require_file
+from medtransfer.records import epoch_records, folders_and_files, list_checkpoints, require_file
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ def test_a_closed_folder_is_named(read: Callable[[Path], object], folder: Path) 
 def test_a_link_into_a_closed_folder_is_named_and_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / ".hidden").mkdir()
+    (tmp_path / "lost+found").mkdir()
     (tmp_path / "epoch-001.json").touch()
     (tmp_path / "linked").symlink_to("closed/x")
     (tmp_path / "circle").symlink_to("circle")
@@ -76,7 +77,7 @@ def test_a_link_into_a_closed_folder_is_named_and_hides_nothing_else(tmp_path: P
 
     monkeypatch.setattr(Path, "is_dir", refuse)
     closed: dict[Path, Exception] = {}
-    folders, files = list_entries(tmp_path, closed)
+    folders, files = folders_and_files(tmp_path, closed)
     assert folders == ["open"] and files >= {"epoch-001.json", "circle"} and list(closed) == [tmp_path / "linked"]
     assert epoch_records(tmp_path) == [tmp_path / "epoch-001.json"]
     assert epoch_records(tmp_path / "epoch-001.json") == epoch_records(tmp_path / "missing") == []

@@ -15,6 +15,7 @@ from medtransfer.metrics.image_labels import (
     patient_intervals,
     read_label_columns,
 )
+from medtransfer.records import IGNORE
 from medtransfer.records.tables import Table
 
 NAMES = ["a", "b", "c"]
@@ -134,6 +135,22 @@ def test_an_evaluation_has_intervals_unless_it_is_light_or_of_few_patients() -> 
     assert patient_intervals(Predicted(p, truth), ["one"] * 12, ["auc"]) == []
     assert patient_intervals(Predicted(p, truth), list("abcdeabcdeab"), ["auc"]) == []
     assert patient_intervals(Predicted(p, truth), list("abcdefabcdef"), ["auc"]) != []
+
+
+def test_images_with_an_unknown_label_have_no_part_in_its_metrics() -> None:
+    """Nor has their probability, even if there is none."""
+    rng = np.random.default_rng(8)
+    p, truth = softmax(40), rng.integers(0, 2, (40, 3))
+    truth[rng.random((40, 3)) < 0.3] = IGNORE
+    p[np.flatnonzero(truth[:, 2] == IGNORE)[0], 2] = np.nan
+    known = truth != IGNORE
+    expected = [sk.roc_auc_score(truth[known[:, c], c], p[known[:, c], c]) for c in range(3)]
+    value, by_class = measure(Predicted(p, truth), "auc")
+    assert by_class.tolist() == pytest.approx(expected) and value == pytest.approx(np.mean(expected))
+    sensitivities = measure(Predicted(p, truth), image_labels.SENSITIVITY)[1]
+    for c in range(3):
+        false, true, _ = sk.roc_curve(truth[known[:, c], c], p[known[:, c], c], drop_intermediate=False)
+        assert sensitivities[c] == pytest.approx(true[1 - false >= 0.9 - 1e-12].max())
 
 
 def test_rankings_of_many_images_and_classes_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

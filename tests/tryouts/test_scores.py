@@ -18,3 +18,4 @@ def test_each_patient_is_left_out_in_turn(at_once: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(scores, "AT_ONCE", at_once)
     expected = [roc_auc_score(truth[patient != number, 0], probabilities[patient != number, 0]) for number in range(30)]
     assert scores._without_each(table) == pytest.approx(np.array(expected))
+    assert not table.predicted._rankings  # else every fine-tuning of a report would keep its own

@@ -1,7 +1,7 @@
 """How much the outcomes of a pool depend on which patients are in the test set."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,8 +78,9 @@ class LabelsByPatient:
 
     def values(self, taken: Taken) -> Array:
         """Weigh the images of each draw; see `ByPatient`."""
+        predicted = replace(self.predicted)  # keeps its rankings for these draws alone
         parts = (weigh_samples(part, self.patient) for part in _blocks(taken, len(self.patient)))
-        return np.concatenate([measure(self.predicted, self.metric, weights)[0] for weights in parts])
+        return np.concatenate([measure(predicted, self.metric, weights)[0] for weights in parts])
 
 
 def _blocks(taken: Taken, width: int) -> Iterator[Taken]:

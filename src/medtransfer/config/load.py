@@ -333,22 +333,24 @@ _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invali
 def error_sentences(invalid: ValidationError, params: Mapping[str, Any], schema: type[Section]) -> list[tuple[Key, str]]:
     """Describe the errors of params that were validated by a schema, each with its key.
 
-    What the types that a value may have ask of it, such as a name or a mapping, is one error.
+    What the types that a value may have ask of it, such as a name or a mapping, is one error. Where an entry of it is wrong, only
+    that is said: the value has the type that has entries.
     """
     asked: dict[tuple[Key, str], list[str]] = {}
     for error in invalid.errors():
         key = _key(error, params)
         message, value = _describe(error, key, schema)
         asked.setdefault((key, value), []).append(message)
+    parents = {key[:depth] for key, _ in asked for depth in range(1, len(key))}
     return [
-        (key, f"{'.'.join(map(str, key)) or 'params'}: {', or '.join(_without_repetition(messages))}{value}")
+        (key, f"{'.'.join(map(str, key)) or 'params'}: {_either(*messages)}{value}")
         for (key, value), messages in asked.items()
+        if not (value and key in parents)
     ]
 
 
-def _without_repetition(messages: Sequence[str]) -> list[str]:
-    first, *others = dict.fromkeys(messages)
-    return [first, *(message.removeprefix("must be ") for message in others)]
+def _either(first: str, *others: str) -> str:
+    return ", or ".join([first, *(message.removeprefix("must be ") for message in others)])
 
 
 def _describe(error: Mapping[str, Any], at: Key, schema: type[Section]) -> tuple[str, str]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from medtransfer.errors import refuse_folder
+from medtransfer.records.folders import LITTER
 
-# How the names of hidden files and folders begin, and of those that systems make.
-LITTER = (".", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 
 

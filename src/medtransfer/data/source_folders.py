@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medtransfer.data import shards
-from medtransfer.data.picture_folders import LITTER, PictureFolder, list_folder, upright
+from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.records import TARGET_FILE, PreparedTarget
 from medtransfer.records.file_digests import file_digests
+from medtransfer.records.folders import LITTER
 
 SPLITS = ("train", "val")
 Learned = Literal["classes", "pictures", "masks"]  # of a source

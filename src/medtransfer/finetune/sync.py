@@ -14,7 +14,7 @@ from medtransfer.finetune.keys_on_disk import METRICS, KeysOnDisk
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked, lock_path
 from medtransfer.progress import track
-from medtransfer.records import WEIGHTS_FILE, Cell, Result, list_entries
+from medtransfer.records import WEIGHTS_FILE, Cell, Result, folders_and_files
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 
@@ -55,10 +55,10 @@ def publish(models: Path, prepared: Path) -> int:
 def _list_models(models: Path, skipped: dict[Path, Exception]) -> list[str]:
     """Return the models that no process works on, as `<target>/<encoder>-<origin>/<cell>`; folders that are closed are skipped."""
     names = []
-    for target in list_entries(models, skipped)[0]:
-        for series in list_entries(models / target, skipped)[0]:
+    for target in folders_and_files(models, skipped)[0]:
+        for series in folders_and_files(models / target, skipped)[0]:
             folder = models / target / series
-            cells, files = list_entries(folder, skipped)
+            cells, files = folders_and_files(folder, skipped)
             for cell in cells:
                 if lock_path(folder / cell).name not in files or not is_locked(folder / cell):
                     names.append(f"{target}/{series}/{cell}")

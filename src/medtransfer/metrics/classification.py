@@ -29,11 +29,11 @@ class Ranking:
             ValueError: a score is NaN, or the lengths differ.
         """
         values, labels = np.asarray(scores, np.float64), np.asarray(positive, bool)
-        if values.ndim != 1 or values.shape != labels.shape or np.isnan(values).any():
+        counted = np.ones(values.shape, bool) if known is None else np.asarray(known, bool)
+        if values.ndim != 1 or values.shape != labels.shape or np.isnan(values[counted]).any():
             raise ValueError(f"expected as many scores as labels and none of them NaN, but got {values.shape} and {labels.shape}")
         order = np.argsort(values, kind="stable")
-        if known is not None:
-            order = order[np.asarray(known, bool)[order]]
+        order = order[counted[order]]
         self._count, self._positives, self._negatives = len(values), order[labels[order]], order[~labels[order]]
         of_positives, of_negatives = values[self._positives], values[self._negatives]
         self._lower = np.searchsorted(of_negatives, of_positives, "left")  # number of negatives that score lower than each positive

@@ -29,7 +29,7 @@ THRESHOLD = 0.5
 DRAWS, CONFIDENCE = 1000, 0.95  # of the intervals over patients
 LEAST_PATIENTS = 6  # below which draws of patients say too little about others, see tests/metrics/test_coverage.py
 AT_ONCE = 4_000_000  # weights of images that are held at a time
-KEPT = 8_000_000  # images times classes whose rankings are kept, which take some 150 MB
+KEPT = 8_000_000  # images times classes whose rankings are kept, of 16 to 32 bytes each: 256 MB at most
 AUC, KAPPA = "auc", "kappa"
 SENSITIVITY = f"sensitivity_at_specificity_{round(100 * classification.SPECIFICITY)}"
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from medtransfer.data.intensities import Limits, require_finite
-from medtransfer.data.picture_folders import LITTER, SUFFIXES, require_readable
+from medtransfer.data.picture_folders import SUFFIXES, require_readable
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.data.volumes.dicom import find_series, read_series
@@ -23,6 +23,7 @@ from medtransfer.prepare.picture_files import read_header, read_image, read_stor
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
 from medtransfer.records import ImageRule
+from medtransfer.records.folders import LITTER
 from medtransfer.wording import are, composed
 
 log = logging.getLogger("medtransfer")

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medtransfer.data.picture_folders import LITTER
 from medtransfer.data.shard_formats import FORMATS, PACKED, class_of
 from medtransfer.data.shards import check_name, duplicate, index_shard, is_sharded, shard_files, stored_index, unreadable
 from medtransfer.data.source_folders import SPLITS, check_splits, list_pictures
@@ -24,6 +23,7 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records import TARGET_FILE, atomic_path, parse_json, write_json
 from medtransfer.records.file_states import file_state, is_settled, wait_until_settled
+from medtransfer.records.folders import LITTER
 from medtransfer.records.shard_index import index_path
 
 log = logging.getLogger("medtransfer")

@@ -13,8 +13,8 @@ from medtransfer.records import (
     Pretraining,
     checkpoint_files,
     checkpoint_path,
+    folders_and_files,
     list_checkpoints,
-    list_entries,
     picture_path,
 )
 
@@ -30,8 +30,8 @@ def publish(checkpoints: Path) -> int:
         that a process works on are skipped without a warning.
     """
     records, skipped = [], dict[Path, Exception]()
-    for folder in (checkpoints / name for name in list_entries(checkpoints, skipped)[0]):
-        folders, files = list_entries(folder, skipped)
+    for folder in (checkpoints / name for name in folders_and_files(checkpoints, skipped)[0]):
+        folders, files = folders_and_files(folder, skipped)
         if PRETRAINING_FILE not in (*folders, *files) or is_locked(folder):
             continue
         try:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
-from medtransfer.data.picture_folders import LITTER, require_readable
+from medtransfer.data.picture_folders import require_readable
 from medtransfer.errors import InputError, refuse_folder
+from medtransfer.records.folders import LITTER
 from medtransfer.records.weights_file import PICKLES, check_weights_file
 from medtransfer.wording import counted
 

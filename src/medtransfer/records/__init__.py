@@ -27,7 +27,7 @@ from medtransfer.records.checkpoint import (
     series_folder,
 )
 from medtransfer.records.export import EXPORT_FILE, ExportInfo
-from medtransfer.records.folders import epoch_records, list_entries
+from medtransfer.records.folders import epoch_records, folders_and_files
 from medtransfer.records.image_rule import ImageRule
 from medtransfer.records.json import parse_json
 from medtransfer.records.model import MODEL_FILE, ModelInfo
@@ -62,7 +62,7 @@ __all__ = [
     "atomic_folder", "atomic_path",
     "checkpoint_files", "checkpoint_path", "create_array", "epoch_records",
     "find_checkpoint", "head_path", "in_one_line", "input_channels",
-    "list_checkpoints", "list_entries", "map_array", "open_arrays",
+    "list_checkpoints", "folders_and_files", "map_array", "open_arrays",
     "parse_json", "picture_path", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values",
     "require_file",
     "scratch_folder", "series_folder", "size_text",

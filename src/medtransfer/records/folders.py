@@ -5,9 +5,12 @@ from pathlib import Path
 
 from medtransfer.errors import refuse_folder
 
+# How the names of hidden files and folders begin, and of those that systems make.
+LITTER = (".", "__MACOSX", "lost+found", "System Volume Information", "$RECYCLE.BIN")
 
-def list_entries(folder: Path, closed: dict[Path, Exception]) -> tuple[list[str], set[str]]:
-    """Return the names of the folders in a folder, sorted and without hidden ones, and those of its files.
+
+def folders_and_files(folder: Path, closed: dict[Path, Exception]) -> tuple[list[str], set[str]]:
+    """Return the names of the folders in a folder, sorted and without LITTER, and those of its files.
 
     A call of stat for each of tens of thousands would take longer than the rest.
 
@@ -27,7 +30,7 @@ def list_entries(folder: Path, closed: dict[Path, Exception]) -> tuple[list[str]
         pass
     except OSError as error:
         closed[folder] = error
-    return sorted(name for name in folders if not name.startswith(".")), files
+    return sorted(name for name in folders if not name.startswith(LITTER)), files
 
 
 def _is_folder(entry: os.DirEntry[str], closed: dict[Path, Exception]) -> bool:
@@ -45,7 +48,7 @@ def epoch_records(folder: Path) -> list[Path]:
         InputError: the folder cannot be read.
     """
     closed: dict[Path, Exception] = {}
-    folders, files = list_entries(folder, closed)
+    folders, files = folders_and_files(folder, closed)
     if isinstance(error := closed.get(folder), OSError) and not isinstance(error, NotADirectoryError):
         refuse_folder(error)
     return sorted(folder / name for name in (*folders, *files) if name.startswith("epoch-") and name.endswith(".json"))

@@ -12,7 +12,7 @@ from medtransfer.hashing import digest
 from medtransfer.indicators.contract import Options, pick
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.locks import is_locked
-from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path, list_entries
+from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path, folders_and_files
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
 
@@ -56,8 +56,9 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
 
 def _list_scores(out: Path, closed: dict[Path, Exception]) -> list[Path]:
     """List the folders `<target>/<encoder>-<origin>` that hold scores; those that cannot be read are added to `closed`."""
-    series = [out / target / name for target in list_entries(out, closed)[0] for name in list_entries(out / target, closed)[0]]
-    entries = {folder: list_entries(folder, closed) for folder in series}
+    targets = [out / name for name in folders_and_files(out, closed)[0]]
+    series = [target / name for target in targets for name in folders_and_files(target, closed)[0]]
+    entries = {folder: folders_and_files(folder, closed) for folder in series}
     return [folder for folder, (folders, files) in entries.items() if any(name.startswith("epoch-") for name in (*folders, *files))]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import LITTER, leads_back
+from medtransfer.data.picture_folders import leads_back
 from medtransfer.data.volumes.dicom import is_image
 from medtransfer.errors import InputError, refuse_folder
+from medtransfer.records.folders import LITTER
 from medtransfer.wording import composed
 
 CASE = "{case}"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from medtransfer.data.intensities import PERCENTILES
-from medtransfer.data.picture_folders import LITTER
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError, refuse_folder
 from medtransfer.prepare.conversions import Conversions
 from medtransfer.records import MASKS_FILE, ImageRule
+from medtransfer.records.folders import LITTER
 from medtransfer.wording import bare, composed, counted, did_you_mean, spelt_alike
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.picture_folders import LITTER, SUFFIXES, list_folder
+from medtransfer.data.picture_folders import SUFFIXES, list_folder
 from medtransfer.errors import InputError, refuse_folder
 from medtransfer.prepare.picture_files import by_name, scan_folder
 from medtransfer.prepare.readers.contract import is_folder, pair_up, require_folder
+from medtransfer.records.folders import LITTER
 
 SPLITS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
