@@ -66,6 +66,7 @@ def test_a_link_into_a_closed_folder_is_named_and_hides_nothing_else(tmp_path: P
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "epoch-001.json").touch()
+    (tmp_path / "epoch-001.safetensors").touch()
     (tmp_path / "linked").symlink_to("closed/x")
     (tmp_path / "circle").symlink_to("circle")
     is_dir = Path.is_dir
