@@ -21,6 +21,14 @@ from medtransfer.indicators.streamed_pass import measure
 from medtransfer.records import PreparedTarget
 
 
+def with_labels(target: PreparedTarget, task: str, classes: list[str]) -> tuple[PreparedTarget, np.ndarray]:
+    """Return the target of eight images with labels in place of masks, and the labels."""
+    labels = np.array([0, 1, 1, 0, 1, 0, 0, 1], np.uint8)
+    replace(target.info, task=task, classes=classes, arrays={"labels.npy": ""}).write(target.folder / "dataset.json")
+    np.save(target.folder / "labels.npy", labels)
+    return PreparedTarget.open(target.folder), labels
+
+
 def head(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, 5) of source classes and labels of the published set of test values."""
     i, s = np.ogrid[:n, :5]
@@ -99,19 +107,23 @@ def test_every_pixel_has_the_softmax_of_the_head_at_its_position(make_target, le
 
 @pytest.mark.parametrize(("task", "classes"), [("multiclass", ["a", "b", "c"]), ("binary", ["ill"])])
 def test_of_labelled_images_each_has_the_softmax_of_the_mean(make_target, task, classes):
-    target, labels = make_target(8), np.array([0, 1, 1, 0, 1, 0, 0, 1], np.uint8)
-    replace(target.info, task=task, classes=classes, arrays={"labels.npy": ""}).write(target.folder / "dataset.json")
-    np.save(target.folder / "labels.npy", labels)
-    target = PreparedTarget.open(target.folder)
+    target, labels = with_labels(make_target(8), task, classes)
     images = TwoViews(target, "train", seed=4, max_images=None, **CONTRACT)
     pooled, linear = Patches()(images.images(np.arange(8)))[-1].detach().numpy().mean((2, 3)), source_head().layers[0]
     probabilities = softmax(pooled @ linear.weight.detach().numpy().T + linear.bias.detach().numpy(), axis=1)
     measured = score(target, source_head())
     for name, function in (("leep", leep), ("nce", nce)):
         assert measured[name].scores[0].value == pytest.approx(function(probabilities, labels)[0], abs=1e-5)
-    require_labels(find_indicators(["leep"], "key"), target, "key")
-    with pytest.raises(InputError, match="which logme needs"):
-        require_labels(find_indicators(["leep", "logme"], "key"), target, "key")
+
+
+def test_labels_of_images_serve_what_needs_no_pixels(make_target):
+    target, _ = with_labels(make_target(8), "binary", ["ill"])
+    require_labels(find_indicators(["leep", "logme", "ridge"], "key"), target, "key")
+    with pytest.raises(InputError, match=r"expected masks.npy among the arrays in [^,]*, which ccfv needs, but got labels.npy;"):
+        require_labels(find_indicators(["leep", "ccfv"], "key"), target, "key")
+    several, _ = with_labels(target, "multilabel", ["a", "b"])
+    with pytest.raises(InputError, match="or one label for each image, which logme needs, but got labels.npy; name another one"):
+        require_labels(find_indicators(["logme"], "key"), several, "key")
 
 
 def test_without_a_head_they_are_not_defined_and_the_reason_is_said(make_target, caplog):

@@ -1,8 +1,11 @@
 """Probes against published values, against fits without each group, and on patients' copies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as RidgeFit
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from tests.published_features import TALL, WIDE
 from tests.published_maps import IMAGES, PIXELS
@@ -57,6 +60,39 @@ def test_probes_equal_fits_without_the_group(case):
         neighbours[out] = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out]).predict(features[out])
     np.testing.assert_allclose(ridge_left_out(*case).scores, scores, atol=1e-10)
     assert predicted(knn_left_out(*case).scores, labels).tolist() == neighbours.tolist()
+
+
+@pytest.mark.parametrize("case", [unequal(40, 5), unequal(25, 60)], ids=["tall", "wide"])
+def test_values_for_labels_of_images(case):
+    """The AUC of predictions less the intercept of centred features, and the balanced accuracy, by scikit-learn."""
+    features, labels, groups = case
+    penalty = 0.01 * features.var(0).mean() * len(features)
+    beyond, neighbours = np.full((len(labels), 3), np.nan), np.zeros_like(labels)
+    for group in np.unique(groups):
+        out = groups == group
+        fit = RidgeFit(penalty).fit(features[~out] - features[~out].mean(0), one_hot(labels)[~out])
+        beyond[out] = fit.predict(features[out] - features[~out].mean(0)) - fit.intercept_
+        neighbours[out] = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out]).predict(features[out])
+    expected = np.mean([roc_auc_score(labels == label, beyond[:, index]) for index, label in enumerate(np.unique(labels))])
+    of_images = replace(context([str(group) for group in groups]), of_images=True)
+    sample = Pixels(features, labels, np.arange(len(labels)))
+    assert Ridge().measure(sample, of_images) == (pytest.approx(expected, abs=1e-12), {})
+    assert NearestNeighbours().measure(sample, of_images)[0] == pytest.approx(balanced_accuracy_score(labels, neighbours))
+    of_pixels = Ridge().measure(sample, replace(of_images, of_images=False))[0]
+    assert of_pixels == mean_dice(ridge_left_out(*case).scores, labels) != pytest.approx(expected)
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_features_without_information_have_an_auc_of_chance(images):
+    """Each patient has images of one class, so that predictions alone would tell what is left out."""
+    labels = np.repeat(np.arange(18) % 3, images)
+    of_images = replace(context([str(patient) for patient in np.repeat(np.arange(18), images)]), of_images=True)
+    constant = Pixels(np.full((len(labels), 4), 0.3), labels, np.arange(len(labels)))
+    assert Ridge().measure(constant, of_images) == (0.5, {"constant": 1})
+    assert roc_auc_score(labels == 0, ridge_left_out(constant.features, labels, np.repeat(np.arange(18), images)).scores[:, 0]) == 0
+    rng = np.random.default_rng(0)
+    noise = [Ridge().measure(replace(constant, features=rng.normal(size=(len(labels), 9))), of_images)[0] for _ in range(200)]
+    assert np.mean(noise) == pytest.approx(0.5, abs=0.02)
 
 
 def test_dice_by_hand_and_without_foreground():

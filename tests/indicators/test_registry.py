@@ -79,10 +79,11 @@ def head() -> SourceHead:
 
 
 def score(
-    indicators: list[Indicator], encoder: Encoder, target: PreparedTarget, batch_size: int = 4, views: ViewSettings = VIEWS
+    indicators: list[Indicator], encoder: Encoder, target: PreparedTarget, batch_size: int = 4, views: ViewSettings = VIEWS,
+    options: Options = OPTIONS,
 ) -> dict[str, Measured]:  # fmt: skip
     return measure(
-        indicators, encoder, target, views, OPTIONS, contract=CONTRACT, batch_size=batch_size, device=torch.device("cpu"),
+        indicators, encoder, target, views, options, contract=CONTRACT, batch_size=batch_size, device=torch.device("cpu"),
         autocast=nullcontext, label="test", head=head(),
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ def test_a_ranking_prunes_whom_it_distinguishes_from_its_best(values, kept, left
     ("changed", "match"),
     [
         ({"target": "other"}, "on sample for the mode full"), ({"mode": "decoder"}, "on sample for the mode full"),
-        ({"by": None}, "by an indicator of labelled pixels"), ({"scores": []}, "in the ranking"), ({"scores": [{}]}, "damaged"),
+        ({"by": None}, "by an indicator with labels"), ({"scores": []}, "in the ranking"), ({"scores": [{}]}, "damaged"),
     ],
 )  # fmt: skip
 def test_a_ranking_that_says_nothing_about_the_race_is_refused(changed, match, ranking):

@@ -234,6 +234,34 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("level", [None, -2])
+def test_labels_of_images_rank_by_the_deepest_level(ranked, tmp_path, pretrained, level):
+    """One label for each image; a stride that only masks need is passed over, and strides may differ."""
+    target = PreparedTarget.open(pretrained / "data/prepared/sample")
+    shutil.rmtree(pretrained / "data/prepared/sample-retina", ignore_errors=True)
+    relabel(target, "multiclass", pretrained / "data/prepared/sample-retina")
+    chosen = {"target": "sample-retina", "by": "ridge", "stride": 2, "level": level}
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", **chosen)
+    summary = json.loads((tmp_path / "rank/ranking.json").read_text())
+    assert summary["by"] == "ridge" and {row["candidate"] for row in summary["scores"] if row["indicator"] == "ridge"} == {
+        "unet-simple e001", "random@test_resnet"
+    }  # fmt: skip
+    records = [RankedCandidate.read(file) for file in (tmp_path / "rank/candidates").glob("*.json")]
+    assert {record.level for record in records} == {level or -1}
+    assert text.startswith("By ridge probe on ") and "the masks lie on" not in text and "pixels on the grid" not in text
+
+
+def test_several_labels_of_an_image_rank_nothing(ranked, tmp_path, pretrained, caplog):
+    target = PreparedTarget.open(pretrained / "data/prepared/sample")
+    shutil.rmtree(pretrained / "data/prepared/sample-retina", ignore_errors=True)
+    relabel(target, "multilabel", pretrained / "data/prepared/sample-retina")
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", target="sample-retina")
+    assert "rank: without labels of pixels or one label for each image, LogME cannot be measured" in caplog.messages
+    assert text.startswith("Nothing measured here is known to rank encoders for several labels of one image: all 2 candidates")
+    assert "Next: fine-tune them with --mode linear" in text
+    assert json.loads((tmp_path / "rank/ranking.json").read_text())["by"] is None
+
+
 def test_folders_of_images_and_masks_anywhere(ranked, pictures, caplog):
     caplog.set_level(logging.WARNING, "medtransfer")
     text = ranked(

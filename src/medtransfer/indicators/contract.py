@@ -85,6 +85,7 @@ class Context:
         samples: samples that indicators share.
         without_head: why no batch provides `source_probabilities`; empty if they do where an indicator needs them.
         encoder: encoder of the pass, in eval mode, for gradients; None where only features are at hand.
+        of_images: whether the labels are those of whole images, of which none is background.
     """
 
     images: list[str]
@@ -98,6 +99,7 @@ class Context:
     samples: "Samples" = field(default_factory=lambda: Samples())
     without_head: str = ""
     encoder: "Encoder | None" = None
+    of_images: bool = False
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _standardised(columns: Numbers) -> Numbers:
 
 
 class EMMS(LabelledIndicator):
-    """EMMS of the labelled pixels, with one-hot labels."""
+    """EMMS of the labelled pixels or images, with one-hot labels."""
 
     name: ClassVar[str] = "emms"
 

@@ -65,7 +65,7 @@ def first_of_each(labels: Labels, most: int) -> Labels:
 
 
 class FriedmanRafsky(LabelledIndicator):
-    """Friedman-Rafsky statistic of at most MOST labelled pixels."""
+    """Friedman-Rafsky statistic of at most MOST labelled pixels or images."""
 
     name: ClassVar[str] = "fr"
     bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)

@@ -53,7 +53,7 @@ def gbc(features: Numbers, labels: Labels, diagonal: bool = False) -> tuple[floa
 
 
 class GBC(LabelledIndicator):
-    """GBC of the labelled pixels with spherical Gaussians."""
+    """GBC of the labelled pixels or images with spherical Gaussians."""
 
     name: ClassVar[str] = "gbc"
 
@@ -63,7 +63,7 @@ class GBC(LabelledIndicator):
 
 
 class DiagonalGBC(LabelledIndicator):
-    """GBC of the labelled pixels with diagonal Gaussians."""
+    """GBC of the labelled pixels or images with diagonal Gaussians."""
 
     name: ClassVar[str] = "gbc_diag"
 

@@ -50,7 +50,7 @@ def grtd(features: Numbers, labels: Labels) -> tuple[float, Flags]:
 
 
 class GRTD(LabelledIndicator):
-    """GRTD of at most MOST labelled pixels."""
+    """GRTD of at most MOST labelled pixels or images."""
 
     name: ClassVar[str] = "grtd"
 

@@ -102,7 +102,7 @@ def _shrinkage(moved: Numbers, gram: Numbers) -> tuple[float, float]:
 
 
 class HScore(LabelledIndicator):
-    """Plain H-score of the labelled pixels."""
+    """Plain H-score of the labelled pixels or images."""
 
     name: ClassVar[str] = "hscore"
 
@@ -112,7 +112,7 @@ class HScore(LabelledIndicator):
 
 
 class RegularisedHScore(LabelledIndicator):
-    """H-score of the labelled pixels with a shrunk covariance."""
+    """H-score of the labelled pixels or images with a shrunk covariance."""
 
     name: ClassVar[str] = "hscore_reg"
 

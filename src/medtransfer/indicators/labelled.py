@@ -1,4 +1,4 @@
-"""What the indicators on labelled pixel embeddings share: their sample, the checks of arrays, and centring."""
+"""What the indicators on labelled embeddings share: their sample, the checks of arrays, and centring."""
 
 from typing import ClassVar
 
@@ -15,9 +15,13 @@ ROUNDING = 64 * np.finfo(np.float64).eps  # variation of a feature, as a share o
 
 
 class LabelledIndicator(SampledIndicator[Pixels]):
-    """Base class of indicators on a class-balanced sample of pixel embeddings of one level; the background is a class."""
+    """Base class of indicators on a class-balanced sample of embeddings of one level.
+
+    They are of labelled pixels, whose background is a class, or of labelled images.
+    """
 
     needs: ClassVar[frozenset[str]] = LabelledPixels.needs
+    of_images: ClassVar[bool] = True
 
     def sampler(self, context: Context) -> LabelledPixels:
         """Return the sample of labelled pixels."""

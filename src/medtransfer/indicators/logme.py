@@ -85,7 +85,7 @@ def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]
 
 
 class LogME(LabelledIndicator):
-    """LogME of the labelled pixels."""
+    """LogME of the labelled pixels or images."""
 
     name: ClassVar[str] = "logme"
 

@@ -94,7 +94,7 @@ def _sum(terms: dict[str, float]) -> float:
 
 
 class NCTI(LabelledIndicator):
-    """NCTI of the labelled pixels, with its terms."""
+    """NCTI of the labelled pixels or images, with its terms."""
 
     name: ClassVar[str] = "ncti"
 

@@ -55,7 +55,7 @@ def nleep(features: Numbers, labels: Labels, seed: int = 0) -> tuple[float, Flag
 
 
 class NLEEP(LabelledIndicator):
-    """NLEEP of the labelled pixels."""
+    """NLEEP of the labelled pixels or images."""
 
     name: ClassVar[str] = "nleep"
 

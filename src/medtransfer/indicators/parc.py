@@ -48,7 +48,7 @@ def parc(features: Numbers, labels: Labels) -> tuple[float, Flags]:
 
 
 class PARC(LabelledIndicator):
-    """PARC of the labelled pixels."""
+    """PARC of the labelled pixels or images."""
 
     name: ClassVar[str] = "parc"
 

@@ -68,7 +68,7 @@ def _push(x: Numbers, y: Numbers) -> tuple[Numbers, int]:
 
 
 class PED(LabelledIndicator):
-    """PED of the labelled pixels."""
+    """PED of the labelled pixels or images."""
 
     name: ClassVar[str] = "ped"
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from medtransfer.indicators.contract import Context
-from medtransfer.indicators.labelled import Labels, Numbers, counted
+from medtransfer.indicators.labelled import Labels, Numbers, counted, one_hot
 from medtransfer.indicators.sampled import Flags, assign_blocks
 from medtransfer.indicators.samples.labelled_pixels import Pixels
+from medtransfer.metrics.classification import roc_auc
 
 TIED = 9  # decimals up to which the scores of two classes count as tied
 
@@ -60,20 +61,46 @@ def mean_dice(scores: Numbers, labels: Labels) -> float:
     return float(np.mean(dice)) if dice else float("nan")
 
 
+def mean_auc(scores: Numbers, labels: Labels, groups: Labels) -> float:
+    """Return the mean over classes of the AUC of what a probe predicts beyond the mean of the labels that it was fitted to.
+
+    A class is rarer in other groups where it is frequent in the one that is left out: with that mean, a probe that knows nothing
+    would have an AUC below 0.5.
+
+    Args:
+        scores: (N, C), of the classes in the order of their labels, each fitted to one-hot labels of the other groups.
+        labels: (N,), at least two different ones.
+        groups: (N,), at least two different ones.
+    """
+    members = one_hot(labels)  # (N, C)
+    others = members.sum(axis=0) - one_hot(groups).T @ members  # (G, C), of each class outside each group
+    means = others / others.sum(axis=1, keepdims=True)
+    beyond = np.round(scores - means[np.unique(groups, return_inverse=True)[1]], TIED)
+    return float(np.mean([roc_auc(*column) for column in zip(beyond.T, members.T > 0, strict=True)]))
+
+
+def mean_recall(scores: Numbers, labels: Labels, groups: Labels) -> float:
+    """Return the mean over classes of the share of its samples that are predicted, the balanced accuracy; as `predicted`."""
+    right = predicted(scores, labels) == labels
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
 def probe(
-    left_out: Callable[[Numbers, Labels, Labels], LeftOut], sample: Pixels, context: Context, most: int | None = None
-) -> tuple[float, Flags]:
-    """Compute the mean Dice of a probe on a sample of pixels, each predicted without the pixels of its group.
+    left_out: Callable[[Numbers, Labels, Labels], LeftOut], of_images: Callable[[Numbers, Labels, Labels], float], sample: Pixels,
+    context: Context, most: int | None = None,
+) -> tuple[float, Flags]:  # fmt: skip
+    """Compute the value of a probe on a sample, each part of which is predicted from other groups: of pixels the mean Dice.
 
     Args:
         left_out: the probe, a function of features (N, D), labels (N,) and groups (N,).
-        sample: of labelled pixels.
-        context: names the group of each image.
+        of_images: value for labels of images, a function of scores (N, C), labels (N,) and groups (N,).
+        sample: of labelled pixels or images.
+        context: names the group of each image, and says whether images have labels.
         most: groups are left out together, in at most so many blocks; None: one at a time.
 
     Returns:
-        The Dice, NaN if the sample has fewer than two groups or classes, and flags: those of the probe, and `one_group_classes`
-        (classes with pixels of one group only, which no other group can teach).
+        The value, NaN if the sample has fewer than two groups or classes, and flags: those of the probe, and
+        `one_group_classes` (classes of one group only, which no other group can teach).
     """
     names, of_image = np.unique(context.groups, return_inverse=True)
     if most is not None and len(names) > most:
@@ -83,4 +110,5 @@ def probe(
         return float("nan"), {}
     scores, flags = left_out(sample.features, sample.labels, groups)
     alone = sum(len(np.unique(groups[sample.labels == label])) == 1 for label in np.unique(sample.labels))
-    return mean_dice(scores, sample.labels), flags | counted(one_group_classes=alone)
+    value = of_images(scores, sample.labels, groups) if context.of_images else mean_dice(scores, sample.labels)
+    return value, flags | counted(one_group_classes=alone)

@@ -25,10 +25,11 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
     Raises:
         InputError: there is one.
     """
-    if needing := [indicator.name for indicator in indicators if not fits(indicator, target)]:
+    if needing := [indicator for indicator in indicators if not fits(indicator, target)]:
+        or_labels = ", or one label for each image" if needing[0].of_images else ""
         raise InputError(
-            f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}, which {needing[0]} needs, but got "
-            f"{', '.join(target.info.arrays)}; name another one in {key}"
+            f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}{or_labels}, which {needing[0].name} needs, "
+            f"but got {', '.join(target.info.arrays)}; name another one in {key}"
         )
 
 

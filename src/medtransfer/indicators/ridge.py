@@ -1,4 +1,4 @@
-"""Ridge probe: Dice of a linear model of pixel embeddings for patients that it was not fitted to."""
+"""Ridge probe: Dice, or AUC for labels of images, of a linear model of embeddings for patients that it was not fitted to."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -8,7 +8,7 @@ from scipy import linalg
 
 from medtransfer.indicators.contract import Context
 from medtransfer.indicators.labelled import LabelledIndicator, Labels, Numbers, centred, check_labelled, counted, one_hot
-from medtransfer.indicators.probes import LeftOut, probe
+from medtransfer.indicators.probes import LeftOut, mean_auc, probe
 from medtransfer.indicators.sampled import Flags
 from medtransfer.indicators.samples.labelled_pixels import Pixels
 
@@ -63,11 +63,11 @@ def _fit_to_all(moved: Numbers, y: Numbers, penalty: float) -> tuple[Callable[[L
 
 
 class Ridge(LabelledIndicator):
-    """Dice of the ridge probe on the labelled pixels, patients left out."""
+    """Dice of the ridge probe on the labelled pixels, or its AUC on the labelled images, patients left out."""
 
     name: ClassVar[str] = "ridge"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
-        """Compute the mean Dice of the foreground classes."""
-        return probe(ridge_left_out, sample, context, BLOCKS)
+        """Compute the mean Dice of the foreground classes, or the mean AUC of the classes of images."""
+        return probe(ridge_left_out, mean_auc, sample, context, BLOCKS)

@@ -56,7 +56,7 @@ def sfda(features: Numbers, labels: Labels) -> tuple[float, Flags]:
 
 
 class SFDA(LabelledIndicator):
-    """SFDA of the labelled pixels."""
+    """SFDA of the labelled pixels or images."""
 
     name: ClassVar[str] = "sfda"
 

@@ -80,7 +80,7 @@ def measure(
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
         images.ids, images.groups, _count_labels(target), settings.seed, settings.repeats, plans, options, settings.blocks,
-        without_head=without_head, encoder=encoder,
+        without_head=without_head, encoder=encoder, of_images=target.has_image_classes,
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (

@@ -44,7 +44,7 @@ def _rate(rows: Numbers) -> float:
 
 
 class TransRate(LabelledIndicator):
-    """TransRate of the labelled pixels."""
+    """TransRate of the labelled pixels or images."""
 
     name: ClassVar[str] = "transrate"
 

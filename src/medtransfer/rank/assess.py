@@ -20,6 +20,7 @@ from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest
 from medtransfer.indicators.registry import find_indicators
+from medtransfer.indicators.requirements import fits
 from medtransfer.progress import Tally
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
@@ -75,14 +76,14 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
         )
     target = target.verify()
     check_images(target, scoring(params).split)
-    names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
+    names = fitting_indicators([*params.rank.indicators, *([by.name] if fits(by, target) else [])], target)
     jobs = [describe_job(candidate, target, names, params) for candidate in candidates]
     left_out = _measure(params, jobs)
     _check_measured(jobs, left_out)
     measured = [job.read() for job in jobs if job.name not in left_out]
     records = [record.only(names) for record in measured]
     ranking = Ranking(
-        target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
+        target.info.target, params.finetune.mode, records, params.rank.by if fits(by, target) else None,
         params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
         _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
         labelled=target.info.task in IMAGE_TASKS, prepared=params.rank.images is None,
@@ -133,10 +134,6 @@ def _maps(jobs: Sequence[Measure], left_out: Collection[str]) -> dict[str, Featu
 
 def _metric(target: PreparedTarget) -> Metric:
     return TASKS.get(target.info.task, TASKS["segmentation"]).primary
-
-
-def _by(params: Params, target: PreparedTarget) -> list[str]:
-    return [params.rank.by] if target.has_masks else []
 
 
 def describe_job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:

@@ -28,7 +28,7 @@ from medtransfer.rank.feature_maps import draw_map, has_map, map_file
 from medtransfer.rank.identity import head_digest, identify
 from medtransfer.rank.loading import Loaded, load
 from medtransfer.rank.settings import scoring, shared_settings
-from medtransfer.records import PreparedTarget
+from medtransfer.records import IMAGE_TASKS, PreparedTarget
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.score.options import options_of, views_of
 from medtransfer.training.arithmetic import arithmetic
@@ -114,6 +114,7 @@ class Measure:
         parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
         parts += [head] if with_head and (head := head_digest(self.candidate)) else []
         parts += ["map"] if has_map(target) else []
+        parts += ["deepest"] if params.rank.level is None and target.info.task in IMAGE_TASKS else []
         return digest([*parts, list(indicators), self.mode, RankedCandidate.form()], 16)
 
     def run(self, params: Params) -> None:
@@ -137,7 +138,8 @@ class Measure:
                 self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels, with_head
             )  # fmt: skip
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
-            section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
+            level = -1 if rank.level is None and target.info.task in IMAGE_TASKS else rank.level
+            section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, level)})
             self._check(loaded.encoder, section.level, target, params.rank.images is None)
             record = self._measure(missing, section, target, loaded, weights)
             if stored is None:

@@ -124,6 +124,7 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
     kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
         labels = "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
+        labels += " or one label for each image" if target.info.task == "multilabel" else ""
         log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(map(score_label, left_out)))
     if not kept:
         need = "need" if len(left_out) > 1 else "needs"

@@ -55,7 +55,7 @@ def _headline(ranking: Ranking) -> str:
     count, where = len(ranking.candidates), _where(ranking)
     if ranking.by is None and ranking.labelled:
         return (
-            f"Nothing measured here is known to rank encoders for labels of whole images: {_all(count)}. The columns below "
+            f"Nothing measured here is known to rank encoders for several labels of one image: {_all(count)}. The columns below "
             f"describe {'it' if count == 1 else 'them'} on {where}."
         )
     if ranking.by is None:
@@ -65,7 +65,8 @@ def _headline(ranking: Ranking) -> str:
         )
     label, names = score_label(ranking.by), [ranking.candidates[index].name for index in ranking.kept]
     if not ranking.decides:
-        return f"{label} is not defined on {where}: it needs 2 classes on the grid and 2 patients; {_all(count)}."
+        classes = "images of 2 classes" if ranking.labelled else "2 classes on the grid"
+        return f"{label} is not defined on {where}: it needs {classes} and 2 patients; {_all(count)}."
     standing = ranking.standings[ranking.by]
     compared = count - len(_undefined(ranking))
     if not np.isfinite(standing.low).any():
@@ -126,15 +127,17 @@ def _random(ranking: Ranking) -> list[str]:
 
 def _grids(ranking: Ranking) -> list[str]:
     """Say where candidates had the masks on different grids, or lost classes on theirs."""
+    if ranking.by is None or ranking.labelled:
+        return []
     lines = []
     strides = sorted({candidate.stride for candidate in ranking.candidates})
-    if ranking.by is not None and len(strides) > 1:
+    if len(strides) > 1:
         lines.append(
             f"The ranked levels have strides of {listed(list(map(str, strides)))} pixels, so that the masks lie on different "
             "grids: values by masks are not of one task. Set --stride to one that all encoders have."
         )
     lossy = [c.name for c, row in zip(ranking.candidates, ranking.rows[ranking.by], strict=True)
-             if row.flags.keys() & {"empty_classes", "vanishing_classes"}] if ranking.by is not None else []  # fmt: skip
+             if row.flags.keys() & {"empty_classes", "vanishing_classes"}]  # fmt: skip
     if lossy:
         lines.append(
             f"Classes lose most of their pixels on the grid of {listed(lossy)}: what is measured there is not the task. Rank "
@@ -163,6 +166,8 @@ def _next(ranking: Ranking) -> str:
         return "Next: rank pretrained candidates beside them."
     if not ranking.decides:
         last = "take the last checkpoint of each pretraining, or " if ranking.baselines["last checkpoint"] else ""
+        if ranking.labelled:
+            return f"Next: {last}label images of at least 6 patients and rank again."
         return f"Next: {last}draw masks for some images of at least 6 patients and rank again with --masks."
     fine_tuned = [index for index in ranking.kept if not ranking.is_random(index)]
     if not fine_tuned:

@@ -19,12 +19,12 @@ class ScoreName:
 
 
 INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its own
-    "ridge": ScoreName("ridge probe", "whose pixel embeddings predict the masks of left-out patients best, by ridge regression"),
-    "knn": ScoreName("k-NN probe", "whose pixel embeddings predict the masks of left-out patients best, by nearest neighbours"),
-    "logme": ScoreName("LogME", "whose pixel embeddings best predict the labels of the training masks"),
-    "hscore_reg": ScoreName("H-score", "whose classes are furthest apart, relative to the shrunk covariance of all pixels"),
-    "hscore": ScoreName("plain H-score", "whose classes are furthest apart, relative to the covariance of all pixels"),
-    "fr": ScoreName("Friedman–Rafsky", "whose nearest pixels are most often of one class"),
+    "ridge": ScoreName("ridge probe", "whose embeddings predict the labels of left-out patients best, by ridge regression"),
+    "knn": ScoreName("k-NN probe", "whose embeddings predict the labels of left-out patients best, by nearest neighbours"),
+    "logme": ScoreName("LogME", "whose embeddings best predict the labels"),
+    "hscore_reg": ScoreName("H-score", "whose classes are furthest apart, relative to the shrunk covariance of all"),
+    "hscore": ScoreName("plain H-score", "whose classes are furthest apart, relative to the covariance of all"),
+    "fr": ScoreName("Friedman–Rafsky", "whose nearest neighbours are most often of one class"),
     "lbtc_corrected": ScoreName("LBTC", "whose classes are best separated at their boundaries, beyond chance"),
     "lbtc": ScoreName("plain LBTC", "whose classes are best separated at their boundaries"),
     "ccfv": ScoreName("CC-FV", "whose classes look alike in all images while its features vary"),
@@ -42,17 +42,17 @@ INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its
     "transrate": ScoreName("TransRate", "whose embeddings take most space beyond that of their classes"),
     "gbc": ScoreName("GBC", "whose classes overlap least as spherical Gaussians"),
     "gbc_diag": ScoreName("GBC, diagonal", "whose classes overlap least as diagonal Gaussians"),
-    "nleep": ScoreName("NLEEP", "whose clusters of pixels predict the labels best"),
-    "leep": ScoreName("LEEP", "whose source classes predict the labels of pixels best, by their probabilities"),
-    "nce": ScoreName("NCE", "whose likeliest source class leaves least uncertainty about the labels of pixels"),
+    "nleep": ScoreName("NLEEP", "whose clusters predict the labels best"),
+    "leep": ScoreName("LEEP", "whose source classes predict the labels best, by their probabilities"),
+    "nce": ScoreName("NCE", "whose likeliest source class leaves least uncertainty about the labels"),
     "sfda": ScoreName("SFDA", "whose classes a discriminant analysis separates best"),
-    "parc": ScoreName("PARC", "whose distances of pixels agree best with those of their labels"),
+    "parc": ScoreName("PARC", "whose distances agree best with those of the labels"),
     "ncti": ScoreName("NCTI", "whose classes are nearest to neural collapse"),
     "gradients": ScoreName("gradients", "whose pixels cluster by class and whose second layer would change more than its first"),
-    "emms": ScoreName("EMMS", "whose pixel embeddings leave over least of the labels, by linear regression"),
+    "emms": ScoreName("EMMS", "whose embeddings leave over least of the labels, by linear regression"),
     "ped": ScoreName("PED", "whose classes a discriminant analysis separates best once they pushed each other apart"),
     "etran": ScoreName("ETran", "whose pixel embeddings have the lowest energy"),
-    "grtd": ScoreName("GRTD", "whose tree of nearest pixels is cut least by the classes"),
+    "grtd": ScoreName("GRTD", "whose tree of nearest neighbours is cut least by the classes"),
 }  # fmt: skip
 
 

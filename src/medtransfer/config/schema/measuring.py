@@ -114,11 +114,11 @@ class Rank(Section):
     indicators: list[Name]
     """indicators to rank by, measured in one pass; all: every one"""
     by: Name
-    """indicator that the verdict rests on where there are masks"""
+    """indicator that the verdict rests on where there are masks or labels of images"""
     stride: Positive
     """pixels per cell of the ranked level, so that all candidates get the masks on one grid; the nearest that an encoder has"""
     level: Below | None
-    """encoder level that is ranked whatever its stride, -1 the deepest; null: by `stride`"""
+    """encoder level that is ranked whatever its stride, -1 the deepest; null: by `stride`, for labels of images the deepest"""
     repeats: Annotated[Positive, Field(le=1000)]
     """pairs of jittered views per image"""
     features: Literal["plain", "view"]

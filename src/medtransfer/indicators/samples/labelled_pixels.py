@@ -1,4 +1,4 @@
-"""A class-balanced sample of pixel embeddings with their labels."""
+"""A class-balanced sample of embeddings of pixels, or of whole images, with their labels."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -18,12 +18,12 @@ SURVIVING = 0.2  # share of a class's pixels that must be in cells of the class,
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixel embeddings with their labels.
+    """Embeddings of pixels, or of whole images, with their labels.
 
     Attributes:
         features: float64 (N, D), finite.
-        labels: int64 (N,), 0 is background.
-        images: int64 (N,), position of the image that each pixel is of.
+        labels: int64 (N,); of pixels 0 is background.
+        images: int64 (N,), position of the image that each row is of.
         flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (fewer than SURVIVING of whose pixels
             are in cells of the class) and `nonfinite` (embeddings replaced by zeros); zeros are left out.
     """
@@ -61,7 +61,8 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
 class LabelledPixels:
     """Keeps, per class, the pixels with the smallest random keys, which depend on the seed and the image only.
 
-    So the sample is uniform within a class, independent of the batches, and of bounded size.
+    So the sample is uniform within a class, independent of the batches, and of bounded size. Where whole images have labels, an
+    image is one pixel, whose embedding is the mean over the map.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})
@@ -95,14 +96,19 @@ class LabelledPixels:
 
     def _grid(self, batch: Batch) -> tuple[int, int]:
         """Return height and width of the grid of pixels."""
-        assert batch.features is not None
+        assert batch.features is not None and batch.labels is not None
+        if batch.labels.shape[1:] == (1, 1):
+            return 1, 1
         height, width = batch.features[self._level].shape[2:]
         return height, width
 
     def _rows(self, batch: Batch, height: int, width: int) -> tuple[Tensor, NDArray[np.int64] | None]:
         """Return what is kept of the pixels of the grid: rows (n, D), and the row of each pixel if several share one."""
         assert batch.features is not None
-        return batch.features[self._level].permute(0, 2, 3, 1).flatten(0, 2), None  # (B * h * w, D)
+        maps = batch.features[self._level]
+        if maps.shape[2:] != (height, width):  # of a whole image
+            maps = maps.float().mean((2, 3), keepdim=True)
+        return maps.permute(0, 2, 3, 1).flatten(0, 2), None  # (B * h * w, D)
 
     def collect(self) -> Pixels:
         """Return the sample, class by class, in the order of the keys.

@@ -16,8 +16,7 @@ MOST = 2**24  # probabilities that are kept: 128 MiB as float64
 class SourcePixels(LabelledPixels):
     """Keeps the probabilities at the pixels that `LabelledPixels` keeps: those of the position of the last level they are in.
 
-    Where whole images have labels, an image is one pixel. Of a head with so many classes that MOST probabilities are of fewer
-    pixels, fewer are kept, by the same keys.
+    Of a head with so many classes that MOST probabilities are of fewer pixels, fewer are kept, by the same keys.
     """
 
     needs: ClassVar[frozenset[str]] = LabelledPixels.needs | {"source_probabilities"}
@@ -28,10 +27,6 @@ class SourcePixels(LabelledPixels):
         """Start empty; `without_head` says that no probabilities will come, the others are as of `LabelledPixels`."""
         super().__init__(images, classes, level, pixels, seed)
         self._without_head, self._flags = without_head, dict[str, int]()
-
-    def _grid(self, batch: Batch) -> tuple[int, int]:
-        assert batch.labels is not None
-        return (1, 1) if batch.labels.shape[1:] == (1, 1) else super()._grid(batch)
 
     def _rows(self, batch: Batch, height: int, width: int) -> tuple[Tensor, NDArray[np.int64]]:
         assert batch.source_probabilities is not None
