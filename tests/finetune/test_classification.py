@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from tests.tasks.label_targets import LABELS, relabel, uncertain
 
 import medtransfer
-from medtransfer import study
+from medtransfer import study, tracking
 from medtransfer.analysis.patients import by_patient
 from medtransfer.config import Params
 from medtransfer.errors import InputError
@@ -272,14 +272,17 @@ def test_a_served_model_answers_labels(finetune):
 
 
 def test_every_stage_takes_labels_of_images(finetune, tiny_params, caplog):
-    """Scores without masks, two checkpoints in two seeds, and the report that judges them by the AUC."""
+    """Scores by labels of images, two checkpoints in two seeds, and the report that judges them by the AUC."""
     caplog.set_level(logging.INFO, "medtransfer")
     shutil.rmtree(PREPARED / "sample")
     shutil.copytree(PREPARED / "binary", PREPARED / "sample")
     path = PREPARED / "sample" / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "target": "sample"}))
-    params = tiny_params({"study.modes": ["linear"], "score.indicators": ["robustness"]})
+    params = tiny_params({"study.modes": ["linear"], "score.indicators": ["all"]})
     study.score(params)
+    left_out = "gradients, ccfv, ccfv_raw, lbtc, lbtc_corrected"
+    assert f"score: without labels of pixels, {left_out} cannot be measured on sample" in caplog.messages
+    assert all(0 <= run.metrics["ridge"] <= 1 for run in tracking.read_runs("score"))
     cells = [CellName("sample", "unet", "simple", epoch, "linear", seed) for epoch in (0, 1, 3) for seed in (7, 8)]
     run(params.finetune, cells, CHECKPOINTS, PREPARED)
     study.report(params)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator
-from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget
 
 PROBABILITIES = "source_probabilities"
 
@@ -12,6 +12,13 @@ PROBABILITIES = "source_probabilities"
 def fits(indicator: Indicator, target: PreparedTarget) -> bool:
     """Return whether a target has the labels that an indicator needs, if it needs any."""
     return "labels" not in indicator.needs or target.has_masks or (indicator.of_images and target.has_image_classes)
+
+
+def missing_labels(target: PreparedTarget) -> str:
+    """Return what a target lacks for the indicators that do not fit it."""
+    if target.info.task == "multilabel":
+        return "labels of pixels or one label for each image"
+    return "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
 
 
 def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key: str) -> None:

@@ -31,7 +31,7 @@ class Ranking:
         target: name of the target.
         mode: mode of transfer that is predicted.
         candidates: what was measured.
-        by: indicator that the verdict rests on; None where the target has no masks.
+        by: indicator that the verdict rests on; None where the target has no labels for it.
         confidence: coverage of intervals and sets.
         draws: draws of P(best).
         seed: seed of the draws.

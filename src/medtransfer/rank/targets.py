@@ -13,11 +13,11 @@ from medtransfer.config import Params
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.requirements import fits
+from medtransfer.indicators.requirements import fits, missing_labels
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.rank.candidates import Candidate
-from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, CheckpointInfo, PreparedTarget
+from medtransfer.records import MASKS_FILE, TARGET_FILE, CheckpointInfo, PreparedTarget
 from medtransfer.selectors.score_names import score_label
 
 log = logging.getLogger("medtransfer")
@@ -123,9 +123,7 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
     indicators = find_indicators(names, "rank.indicators")
     kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
-        labels = "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
-        labels += " or one label for each image" if target.info.task == "multilabel" else ""
-        log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(map(score_label, left_out)))
+        log.warning("rank: without %s, %s cannot be measured", missing_labels(target), ", ".join(map(score_label, left_out)))
     if not kept:
         need = "need" if len(left_out) > 1 else "needs"
         raise InputError(

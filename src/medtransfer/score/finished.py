@@ -25,6 +25,8 @@ def request_of(section: Score, target: PreparedTarget, infos: dict[int, Checkpoi
     """Return the digest of everything that the scores are computed from."""
     settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
     settings["indicators"] = sorted(INDICATORS if ALL in section.indicators else set(section.indicators))
+    if ALL in section.indicators and target.has_image_classes:
+        settings["labels"] = "of images"  # of which earlier versions measured fewer indicators
     return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
 
 

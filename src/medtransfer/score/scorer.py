@@ -10,7 +10,7 @@ from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS
-from medtransfer.indicators.requirements import needs_head
+from medtransfer.indicators.requirements import missing_labels, needs_head
 from medtransfer.indicators.streamed_pass import NOT_LOADED, measure
 from medtransfer.progress import Tally
 from medtransfer.records import (
@@ -62,8 +62,9 @@ def score_checkpoints(
     target = PreparedTarget.open(prepared / section.target)
     indicators = requested_indicators(section, target)
     target.verify()
-    if ALL in section.indicators and not target.has_masks:
-        log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
+    if ALL in section.indicators and (left_out := INDICATORS.keys() - {indicator.name for indicator in indicators}):
+        names = ", ".join(name for name in INDICATORS if name in left_out)
+        log.warning("score: without %s, %s cannot be measured on %s", missing_labels(target), names, section.target)
     scorer = Scorer(section, indicators, target, series, folder)
     if not force:
         bring_back(folder, lambda each: scorer.lacks(each, infos))
