@@ -122,8 +122,9 @@ def test_labels_of_images_serve_what_needs_no_pixels(make_target):
     with pytest.raises(InputError, match=r"expected masks.npy among the arrays in [^,]*, which ccfv needs, but got labels.npy;"):
         require_labels(find_indicators(["leep", "ccfv"], "key"), target, "key")
     several, _ = with_labels(target, "multilabel", ["a", "b"])
-    with pytest.raises(InputError, match="or one label for each image, which logme needs, but got labels.npy; name another one"):
-        require_labels(find_indicators(["logme"], "key"), several, "key")
+    require_labels(find_indicators(["logme", "ridge"], "key"), several, "key")
+    with pytest.raises(InputError, match="or one label for each image, which leep needs, but got labels.npy; name another one"):
+        require_labels(find_indicators(["logme", "leep"], "key"), several, "key")
 
 
 def test_without_a_head_they_are_not_defined_and_the_reason_is_said(make_target, caplog):

@@ -74,11 +74,11 @@ def test_values_for_labels_of_images(case):
         beyond[out] = fit.predict(features[out] - features[~out].mean(0)) - fit.intercept_
         neighbours[out] = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out]).predict(features[out])
     expected = np.mean([roc_auc_score(labels == label, beyond[:, index]) for index, label in enumerate(np.unique(labels))])
-    of_images = replace(context([str(group) for group in groups]), of_images=True)
+    of_images = replace(context([str(group) for group in groups]), labels="one")
     sample = Pixels(features, labels, np.arange(len(labels)))
     assert Ridge().measure(sample, of_images) == (pytest.approx(expected, abs=1e-12), {})
     assert NearestNeighbours().measure(sample, of_images)[0] == pytest.approx(balanced_accuracy_score(labels, neighbours))
-    of_pixels = Ridge().measure(sample, replace(of_images, of_images=False))[0]
+    of_pixels = Ridge().measure(sample, replace(of_images, labels="pixels"))[0]
     assert of_pixels == mean_dice(ridge_left_out(*case).scores, labels) != pytest.approx(expected)
 
 
@@ -86,7 +86,7 @@ def test_values_for_labels_of_images(case):
 def test_features_without_information_have_an_auc_of_chance(images):
     """Each patient has images of one class, so that predictions alone would tell what is left out."""
     labels = np.repeat(np.arange(18) % 3, images)
-    of_images = replace(context([str(patient) for patient in np.repeat(np.arange(18), images)]), of_images=True)
+    of_images = replace(context([str(patient) for patient in np.repeat(np.arange(18), images)]), labels="one")
     constant = Pixels(np.full((len(labels), 4), 0.3), labels, np.arange(len(labels)))
     assert Ridge().measure(constant, of_images) == (0.5, {"constant": 1})
     assert roc_auc_score(labels == 0, ridge_left_out(constant.features, labels, np.repeat(np.arange(18), images)).scores[:, 0]) == 0

@@ -251,15 +251,18 @@ def test_labels_of_images_rank_by_the_deepest_level(ranked, tmp_path, pretrained
     assert text.startswith("By ridge probe on ") and "the masks lie on" not in text and "pixels on the grid" not in text
 
 
-def test_several_labels_of_an_image_rank_nothing(ranked, tmp_path, pretrained, caplog):
+def test_several_labels_of_an_image_rank_what_takes_them(ranked, tmp_path, pretrained, caplog):
     target = PreparedTarget.open(pretrained / "data/prepared/sample")
     shutil.rmtree(pretrained / "data/prepared/sample-retina", ignore_errors=True)
     relabel(target, "multilabel", pretrained / "data/prepared/sample-retina")
-    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", target="sample-retina")
-    assert "rank: without labels of pixels or one label for each image, LogME cannot be measured" in caplog.messages
-    assert text.startswith("Nothing measured here is known to rank encoders for several labels of one image: all 2 candidates")
-    assert "Next: fine-tune them with --mode linear" in text
-    assert json.loads((tmp_path / "rank/ranking.json").read_text())["by"] is None
+    chosen = {"target": "sample-retina", "indicators": ["ridge", "leep", "lbtc"]}
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", by="ridge", **chosen)
+    assert "rank: LEEP, plain LBTC cannot be measured where an image has several labels" in caplog.messages
+    assert text.startswith("By ridge probe on ")
+    assert {row["indicator"] for row in rows(tmp_path)} == {"ridge"}
+    assert [float(row["value"]) > 0 for row in rows(tmp_path)] == [True, True]
+    with pytest.raises(InputError, match="rank.by out of .*, but lbtc cannot be measured where an image has several labels; set"):
+        ranked("random@test_resnet", by="lbtc", **chosen)
 
 
 def test_folders_of_images_and_masks_anywhere(ranked, pictures, caplog):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from medtransfer.data.image_labels import read_labels
+from medtransfer.data.image_labels import read_labels, uncertain_rule
 from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
 from medtransfer.data.pixels import centre, normalise, per_channel, to_images
 from medtransfer.data.windows import Windows
-from medtransfer.records import PreparedTarget
+from medtransfer.records import IMAGE_TASKS, UNCERTAIN, PreparedTarget
 from medtransfer.seeds import derive_seed
 
 
@@ -137,9 +137,15 @@ class TwoViews:
         return self._normalised(self._read(positions))
 
     def labels(self, positions: np.ndarray) -> Tensor:
-        """Return the labels of images on the CPU: uint8 (B, H, W) of the target's input size, or (B, 1, 1) of whole images."""
-        if self._target.has_image_classes:
-            return torch.from_numpy(read_labels(self._target)[self._windows.rows[self._chosen[positions]], None, None])
+        """Return the labels of images on the CPU: uint8 (B, H, W) of the target's input size, or (B, 1, 1) of whole images.
+
+        Of L independent labels of each image (B, L, 1, 1); uncertain ones are as in evaluations.
+        """
+        if self._target.info.task in IMAGE_TASKS:
+            labels = read_labels(self._target)[self._windows.rows[self._chosen[positions]]]
+            if labels.ndim == 2 and (labels == UNCERTAIN).any():
+                labels[labels == UNCERTAIN] = uncertain_rule(self._target).evaluated
+            return torch.from_numpy(labels[..., None, None])
         masks = np.stack([centre(self._windows.mask(row), self._windows.size) for row in self._chosen[positions]])
         _release(self._target.masks)
         return torch.from_numpy(masks)

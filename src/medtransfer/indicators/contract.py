@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medtransfer.config import Section
 from medtransfer.indicators.robustness.negatives import NegativePlan
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.records import LabelKind
 from medtransfer.records.scores import Score, Setting
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Context:
         samples: samples that indicators share.
         without_head: why no batch provides `source_probabilities`; empty if they do where an indicator needs them.
         encoder: encoder of the pass, in eval mode, for gradients; None where only features are at hand.
-        of_images: whether the labels are those of whole images, of which none is background.
+        labels: kind of the labels, as `PreparedTarget.label_kind`; those of images have no background.
     """
 
     images: list[str]
@@ -99,7 +100,7 @@ class Context:
     samples: "Samples" = field(default_factory=lambda: Samples())
     without_head: str = ""
     encoder: "Encoder | None" = None
-    of_images: bool = False
+    labels: LabelKind = "pixels"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ class Batch:
         positions: int64 (B,), positions of the images in `Context.images`.
         views: maps of jittered views, for the need `views`.
         features: one map (B, C, H, W) per level of the plain images, for the need `features`; in the first repeat only.
-        labels: uint8 (B, H, W), or (B, 1, 1) of whole images, on the CPU, for the need `labels`; in the first repeat only.
+        labels: uint8 (B, H, W), or of whole images (B, 1, 1) or, of L labels each, (B, L, 1, 1), on the CPU, for the need
+            `labels`; in the first repeat only.
         source_probabilities: of the source classes at each position of the last level, (B, Z, h, w), or (B, Z, 1, 1) of whole
             images where the labels are; for the need of this name, in the first repeat only, with `features`.
         images: the plain images, normalised (B, C, H, W), for the need `images`; in the first repeat only.
@@ -233,7 +235,7 @@ class Indicator(ABC):
         needs: parts of a batch that it uses, out of NEEDS.
         higher_is_better: whether a higher value predicts a better model.
         bounds: lowest and highest possible value.
-        of_images: whether labels of whole images serve as well as those of pixels.
+        labels: kinds of labels that serve where it needs any, as `PreparedTarget.label_kind`.
         within_width: whether values compare only between levels of the same number of channels.
         options: schema of its own options, `score.settings.<name>` of the params; the docstrings of the fields are the
             comments in params.yaml.
@@ -242,7 +244,7 @@ class Indicator(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     higher_is_better: ClassVar[bool] = True
-    of_images: ClassVar[bool] = False
+    labels: ClassVar[frozenset[LabelKind]] = frozenset({"pixels"})
     within_width: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     options: ClassVar[type[Section]] = Section

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Context
 from medtransfer.indicators.sampled import Flags, SampledIndicator
+from medtransfer.indicators.samples.labelled_images import LabelledImages
 from medtransfer.indicators.samples.labelled_pixels import LabelledPixels, Pixels, labelled_pixels
+from medtransfer.records import LabelKind
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -17,15 +19,23 @@ ROUNDING = 64 * np.finfo(np.float64).eps  # variation of a feature, as a share o
 class LabelledIndicator(SampledIndicator[Pixels]):
     """Base class of indicators on a class-balanced sample of embeddings of one level.
 
-    They are of labelled pixels, whose background is a class, or of labelled images.
+    They are of labelled pixels, whose background is a class, or of labelled images. Where an image has several labels, the value
+    is the mean over those of them for which it is defined.
     """
 
     needs: ClassVar[frozenset[str]] = LabelledPixels.needs
-    of_images: ClassVar[bool] = True
+    labels: ClassVar[frozenset[LabelKind]] = frozenset({"pixels", "one", "several"})
 
-    def sampler(self, context: Context) -> LabelledPixels:
-        """Return the sample of labelled pixels."""
-        return labelled_pixels(context)
+    def sampler(self, context: Context) -> LabelledPixels | LabelledImages:
+        """Return the sample of labelled pixels or images."""
+        if context.labels != "several":
+            return labelled_pixels(context)
+        options = context.options
+        return context.samples.share(LabelledImages, tuple(context.images), options.level, options.pixels, context.seed)
+
+    def parts(self, sample: Pixels) -> list[Pixels]:
+        """Return the sample for each label."""
+        return sample.by_label()
 
 
 def check_labelled(features: Numbers, labels: Labels, groups: Labels | None = None) -> None:

@@ -10,6 +10,7 @@ from medtransfer.indicators.labelled import Labels, Numbers, check_labelled, cou
 from medtransfer.indicators.sampled import Flags, SampledIndicator
 from medtransfer.indicators.samples.labelled_pixels import Pixels
 from medtransfer.indicators.samples.source_pixels import SourcePixels, source_pixels
+from medtransfer.records import LabelKind
 
 ROUNDING = 1e-3  # by which the probabilities of a sample may miss 1
 
@@ -74,7 +75,7 @@ class SourceIndicator(SampledIndicator[Pixels]):
     """Base class of indicators on what the source head predicts of labelled pixels, whose background is a class, or images."""
 
     needs: ClassVar[frozenset[str]] = SourcePixels.needs
-    of_images: ClassVar[bool] = True
+    labels: ClassVar[frozenset[LabelKind]] = frozenset({"pixels", "one"})
     bounds: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
 
     def sampler(self, context: Context) -> SourcePixels:

@@ -110,5 +110,5 @@ def probe(
         return float("nan"), {}
     scores, flags = left_out(sample.features, sample.labels, groups)
     alone = sum(len(np.unique(groups[sample.labels == label])) == 1 for label in np.unique(sample.labels))
-    value = of_images(scores, sample.labels, groups) if context.of_images else mean_dice(scores, sample.labels)
+    value = of_images(scores, sample.labels, groups) if context.labels != "pixels" else mean_dice(scores, sample.labels)
     return value, flags | counted(one_group_classes=alone)

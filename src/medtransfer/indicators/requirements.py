@@ -4,21 +4,21 @@ from collections.abc import Sequence
 
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator
-from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
 
 PROBABILITIES = "source_probabilities"
+OR_LABELS = {"several": ", or labels of images", "one": ", or one label for each image"}  # that serve as well as masks
 
 
 def fits(indicator: Indicator, target: PreparedTarget) -> bool:
     """Return whether a target has the labels that an indicator needs, if it needs any."""
-    return "labels" not in indicator.needs or target.has_masks or (indicator.of_images and target.has_image_classes)
+    return "labels" not in indicator.needs or target.label_kind in indicator.labels
 
 
-def missing_labels(target: PreparedTarget) -> str:
-    """Return what a target lacks for the indicators that do not fit it."""
-    if target.info.task == "multilabel":
-        return "labels of pixels or one label for each image"
-    return "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
+def without(target: PreparedTarget) -> str:
+    """Return why indicators do not fit a target, in words that follow what they cannot do."""
+    reasons = {"one": "by labels of images", "several": "where an image has several labels"}
+    return reasons.get(target.label_kind or "", "without masks")
 
 
 def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key: str) -> None:
@@ -33,7 +33,7 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
         InputError: there is one.
     """
     if needing := [indicator for indicator in indicators if not fits(indicator, target)]:
-        or_labels = ", or one label for each image" if needing[0].of_images else ""
+        or_labels = next((text for kind, text in OR_LABELS.items() if kind in needing[0].labels), "")
         raise InputError(
             f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}{or_labels}, which {needing[0].name} needs, "
             f"but got {', '.join(target.info.arrays)}; name another one in {key}"

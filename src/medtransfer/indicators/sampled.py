@@ -65,6 +65,10 @@ class SampledIndicator(Indicator, Generic[T]):
         """
         return *self.measure(sample, context), {}
 
+    def parts(self, sample: T) -> Sequence[T]:
+        """Return the samples whose values are averaged: by default the sample itself."""
+        return [sample]
+
     def setting(self, options: Options) -> Setting:
         """Return the parameters that the value depends on."""
         return {"level": options.level, "pixels": options.pixels}
@@ -91,7 +95,7 @@ class SampledMeasurement(Generic[T]):
     def compute(self) -> Measured:
         """Return the value of the sample, and those without each block of groups."""
         sample: T = self._context.samples.collect(self._sampler)
-        value, flags, terms = self._indicator.measure_terms(sample, self._context) if len(sample.images) else (np.nan, {}, {})
+        value, flags, terms = self._measure(sample)
         blocks = assign_blocks(self._context.groups, self._context.blocks, self._context.seed)[sample.images]
         replicates = [
             float(self._measure(sample.keep(blocks != block))[0]) for block in range(self._blocks)
@@ -105,9 +109,25 @@ class SampledMeasurement(Generic[T]):
         parts = [Score(score.indicator, {**score.setting, "term": name}, term, flags=score.flags) for name, term in terms.items()]
         return Measured(self._context.images, [score, *parts])
 
-    def _measure(self, sample: T) -> tuple[float, Flags]:
-        """Measure a sample; one without rows, such as what is left where one block has all labels, has no value."""
-        return self._indicator.measure(sample, self._context) if len(sample.images) else (np.nan, {})
+    def _measure(self, sample: T) -> tuple[float, Flags, dict[str, float]]:
+        """Return the mean over the parts of a sample that have a value, their highest flags, and the means of their terms.
+
+        A part without rows, such as what is left where one block has all labels, has none.
+        """
+        parts = self._indicator.parts(sample)
+        none: tuple[float, Flags, dict[str, float]] = np.nan, {}, {}
+        measured = [self._indicator.measure_terms(part, self._context) if len(part.images) else none for part in parts]
+        if len(measured) == 1:
+            return measured[0]
+        defined = [one for one in measured if not np.isnan(one[0])]
+        if not defined:
+            return none
+        values, flags, terms = zip(*defined, strict=True)
+        highest = {
+            name: max(each.get(name, 0) for each in flags) for name in dict.fromkeys(name for each in flags for name in each)
+        }
+        highest |= {"undefined_labels": left_out} if (left_out := len(parts) - len(defined)) else {}
+        return float(np.mean(values)), highest, {name: float(np.mean([each[name] for each in terms])) for name in terms[0]}
 
     @property
     def _blocks(self) -> int:

@@ -80,7 +80,7 @@ def measure(
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
         images.ids, images.groups, _count_labels(target), settings.seed, settings.repeats, plans, options, settings.blocks,
-        without_head=without_head, encoder=encoder, of_images=target.has_image_classes,
+        without_head=without_head, encoder=encoder, labels=target.label_kind or "pixels",
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
@@ -93,8 +93,8 @@ def measure(
 
 
 def _count_labels(target: PreparedTarget) -> int:
-    """Return the number of labels: of pixels the background is one, of whole images that without the only class."""
-    return max(2, len(target.info.classes)) if target.has_image_classes else len(target.info.classes) + 1
+    """Return the number of classes: of pixels the background is one, of whole images that without the only class."""
+    return max(2, len(target.info.classes)) if target.label_kind == "one" else len(target.info.classes) + 1
 
 
 def _without_head(indicators: Sequence[Indicator], head: SourceHead | NoHead, label: str) -> str:
@@ -122,7 +122,7 @@ def feed(
         with autocast():
             batch = _encode(encoder, step, features_of_view)
         if head is not None and batch.features is not None:
-            classify = head.of_images if batch.labels is not None and batch.labels.shape[1:] == (1, 1) else head
+            classify = head if context.labels == "pixels" else head.of_images
             batch = replace(batch, source_probabilities=classify(batch.features[-1].float()).softmax(dim=1))
         step = next(steps, None)  # prepared while the GPU computes the maps
         context.samples.update(batch)

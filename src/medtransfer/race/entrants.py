@@ -138,8 +138,8 @@ def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
         )
     if by not in INDICATORS:
         raise InputError(
-            f"expected a ranking by an indicator with labels in {path}, but it prefers nothing, as without masks and where an "
-            "image has several labels; set race.start_from to null"
+            f"expected a ranking by an indicator with labels in {path}, but it prefers nothing, as without masks; set "
+            "race.start_from to null"
         )
     return dict(summary)
 

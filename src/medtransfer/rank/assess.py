@@ -20,7 +20,7 @@ from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.requirements import fits
+from medtransfer.indicators.requirements import fits, without
 from medtransfer.progress import Tally
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
@@ -73,6 +73,11 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
         raise InputError(
             f"expected rank.by to compare encoders of any width, but {by.name} compares only levels of the same number of "
             "channels; set another, such as ridge"
+        )
+    if target.label_kind and not fits(by, target):
+        raise InputError(
+            f"expected rank.by out of the indicators that take the labels of {target.folder}, but {by.name} cannot be measured "
+            f"{without(target)}; set another, such as ridge"
         )
     target = target.verify()
     check_images(target, scoring(params).split)

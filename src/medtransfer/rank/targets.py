@@ -13,7 +13,7 @@ from medtransfer.config import Params
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.requirements import fits, missing_labels
+from medtransfer.indicators.requirements import fits, without
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.rank.candidates import Candidate
@@ -123,7 +123,7 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
     indicators = find_indicators(names, "rank.indicators")
     kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
-        log.warning("rank: without %s, %s cannot be measured", missing_labels(target), ", ".join(map(score_label, left_out)))
+        log.warning("rank: %s cannot be measured %s", ", ".join(map(score_label, left_out)), without(target))
     if not kept:
         need = "need" if len(left_out) > 1 else "needs"
         raise InputError(

@@ -53,11 +53,6 @@ def warnings(ranking: Ranking) -> list[str]:
 
 def _headline(ranking: Ranking) -> str:
     count, where = len(ranking.candidates), _where(ranking)
-    if ranking.by is None and ranking.labelled:
-        return (
-            f"Nothing measured here is known to rank encoders for several labels of one image: {_all(count)}. The columns below "
-            f"describe {'it' if count == 1 else 'them'} on {where}."
-        )
     if ranking.by is None:
         return (
             f"Without masks nothing measured here is known to rank encoders: {_all(count)}. The columns below describe "
@@ -158,10 +153,6 @@ def _agreement(ranking: Ranking) -> str:
 
 
 def _next(ranking: Ranking) -> str:
-    if ranking.by is None and ranking.labelled:
-        return (
-            "Next: fine-tune them with --mode linear, which solves for a head in seconds, or let `medtransfer race` compare them."
-        )
     if _all_random(ranking):
         return "Next: rank pretrained candidates beside them."
     if not ranking.decides:

@@ -42,6 +42,7 @@ from medtransfer.records.prepared import (
     MASKS_FILE,
     TARGET_FILE,
     UNCERTAIN,
+    LabelKind,
     PreparedTarget,
     TargetInfo,
     write_index,
@@ -55,7 +56,7 @@ from medtransfer.records.untrusted import in_one_line, require_file
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "EXPORT_FILE", "ExportInfo",
     "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE", "INTERVALS",
-    "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
+    "ImageRule", "LABELS_FILE", "LabelKind", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "SOURCE_AUC", "SOURCE_DICE",
     "FinishedScores", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -100,6 +100,7 @@ TARGET_FILE, IMAGES_FILE, INDEX_FILE = "dataset.json", "images.npy", "index.csv"
 MASKS_FILE = "masks.npy"  # labels of pixels; the labels of other tasks have files of their own
 LABELS_FILE = "labels.npy"  # labels of images: (N,), or (N, L) of L independent ones
 IMAGE_TASKS = ("binary", "multilabel", "multiclass", "ordinal")  # tasks whose labels are those of whole images
+LabelKind = Literal["pixels", "one", "several"]
 IGNORE = 255  # label of pixels, or of an image, that is left out of loss and metrics
 UNCERTAIN = 254  # label of an image that the target's rule for uncertain labels resolves
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
@@ -139,9 +140,11 @@ class PreparedTarget:
         return MASKS_FILE in self.info.arrays
 
     @property
-    def has_image_classes(self) -> bool:
-        """Whether each image has one label out of several."""
-        return self.info.task in IMAGE_TASKS and self.info.task != "multilabel"
+    def label_kind(self) -> LabelKind | None:
+        """What has labels: `pixels`; images, each `one` out of several or `several` at once; nothing."""
+        if self.info.task in IMAGE_TASKS:
+            return "several" if self.info.task == "multilabel" else "one"
+        return "pixels" if self.has_masks else None
 
     @cached_property
     def images(self) -> "np.ndarray":

@@ -8,7 +8,7 @@ from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.registry import ALL, INDICATORS
-from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, Scores, list_checkpoints
+from medtransfer.records import IMAGE_TASKS, CheckpointInfo, FinishedScores, PreparedTarget, Scores, list_checkpoints
 from medtransfer.records.finished import are_as_written
 
 FINISHED = "finished.json"
@@ -25,7 +25,7 @@ def request_of(section: Score, target: PreparedTarget, infos: dict[int, Checkpoi
     """Return the digest of everything that the scores are computed from."""
     settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
     settings["indicators"] = sorted(INDICATORS if ALL in section.indicators else set(section.indicators))
-    if ALL in section.indicators and target.has_image_classes:
+    if ALL in section.indicators and target.info.task in IMAGE_TASKS:
         settings["labels"] = "of images"  # of which earlier versions measured fewer indicators
     return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
 

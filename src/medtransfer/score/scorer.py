@@ -10,7 +10,7 @@ from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS
-from medtransfer.indicators.requirements import missing_labels, needs_head
+from medtransfer.indicators.requirements import needs_head, without
 from medtransfer.indicators.streamed_pass import NOT_LOADED, measure
 from medtransfer.progress import Tally
 from medtransfer.records import (
@@ -64,7 +64,7 @@ def score_checkpoints(
     target.verify()
     if ALL in section.indicators and (left_out := INDICATORS.keys() - {indicator.name for indicator in indicators}):
         names = ", ".join(name for name in INDICATORS if name in left_out)
-        log.warning("score: without %s, %s cannot be measured on %s", missing_labels(target), names, section.target)
+        log.warning("score: %s cannot be measured %s, as on %s", names, without(target), section.target)
     scorer = Scorer(section, indicators, target, series, folder)
     if not force:
         bring_back(folder, lambda each: scorer.lacks(each, infos))

@@ -22,7 +22,7 @@ class Pixels:
 
     Attributes:
         features: float64 (N, D), finite.
-        labels: int64 (N,); of pixels 0 is background.
+        labels: int64 (N,); of pixels 0 is background. Of images with several labels (N, L): 0, 1 or, where unknown, IGNORE.
         images: int64 (N,), position of the image that each row is of.
         flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (fewer than SURVIVING of whose pixels
             are in cells of the class) and `nonfinite` (embeddings replaced by zeros); zeros are left out.
@@ -36,6 +36,18 @@ class Pixels:
     def keep(self, rows: NDArray[np.bool_]) -> Self:
         """Return the sample of the chosen rows."""
         return replace(self, features=self.features[rows], labels=self.labels[rows], images=self.images[rows])
+
+    def by_label(self) -> list[Self]:
+        """Return the sample or, of several labels, for each of them the rows for which it is known; none where these are alike."""
+        if self.labels.ndim == 1:
+            return [self]
+        return [replace(self, labels=column).keep(_where_known(column)) for column in self.labels.T]
+
+
+def _where_known(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return where labels (N,) are known; nowhere if those have one value."""
+    known = labels != IGNORE
+    return known & (len(np.unique(labels[known])) > 1)
 
 
 def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -56,6 +68,11 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
     shares = adaptive_avg_pool2d(members.double(), (height, width)).numpy()
     ignored = adaptive_avg_pool2d((labels[:, None] == IGNORE).double(), (height, width)).numpy()[:, 0]
     return np.where(ignored > shares.max(axis=1), IGNORE, shares.argmax(axis=1)), shares
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Return the embeddings of whole images, the means of maps (B, D, h, w), float32 (B, D, 1, 1)."""
+    return maps.float().mean((2, 3), keepdim=True)
 
 
 class LabelledPixels:
@@ -107,7 +124,7 @@ class LabelledPixels:
         assert batch.features is not None
         maps = batch.features[self._level]
         if maps.shape[2:] != (height, width):  # of a whole image
-            maps = maps.float().mean((2, 3), keepdim=True)
+            maps = pooled(maps)
         return maps.permute(0, 2, 3, 1).flatten(0, 2), None  # (B * h * w, D)
 
     def collect(self) -> Pixels:
