@@ -18,6 +18,7 @@ import inspect
 import logging
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import timm
@@ -32,6 +33,7 @@ from medtransfer.encoders.timm_head import timm_head
 from medtransfer.encoders.timm_index import cached_weights
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
+from medtransfer.encoders.without_values import without_values
 
 NECK = (1 / 4, 1 / 2, 1, 2)  # strides of a plain Vision Transformer's levels, in patches
 ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}  # arguments that allow images of any size
@@ -169,14 +171,7 @@ def _create(name: str, size: int | None, rate: float, in_channels: int, classes:
     if not (isinstance(name, str) and timm.is_model(name)):
         close = difflib.get_close_matches(str(name), timm.list_models(), 3, 0)
         raise ValueError(f"expected the name of a timm model, such as {', '.join(close)}, but got {name!r}")
-    try:
-        with torch.device("meta"):
-            sketch = timm.create_model(name, num_classes=0)
-    except RuntimeError as error:  # an unknown tag
-        raise ValueError(f"timm has no {name!r} ({error})") from None
-    if not all(hasattr(sketch, part) for part in ("forward_intermediates", "prune_intermediate_layers", "feature_info")):
-        raise ValueError(f"the timm model {name} has no intermediate features; take another")
-    known = inspect.signature(type(sketch)).parameters
+    known = _arguments(name)
     if size is not None and "img_size" not in known:
         raise ValueError(f"the timm model {name} is laid out for no size; leave size out")
     if rate > 0 and "drop_path_rate" not in known:
@@ -185,6 +180,23 @@ def _create(name: str, size: int | None, rate: float, in_channels: int, classes:
         raise ValueError(f"the timm model {name} takes images of {RGB_CHANNELS} channels alone")
     options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate, "in_chans": in_channels}
     return timm.create_model(name, num_classes=classes, **{key: value for key, value in options.items() if key in known})
+
+
+@cache
+def _arguments(name: str) -> frozenset[str]:
+    """Return the names of the arguments of a timm model.
+
+    Raises:
+        ValueError: its tag is unknown, or it has no intermediate features.
+    """
+    try:
+        with without_values():
+            sketch = timm.create_model(name, num_classes=0)
+    except RuntimeError as error:  # an unknown tag
+        raise ValueError(f"timm has no {name!r} ({error})") from None
+    if not all(hasattr(sketch, part) for part in ("forward_intermediates", "prune_intermediate_layers", "feature_info")):
+        raise ValueError(f"the timm model {name} has no intermediate features; take another")
+    return frozenset(inspect.signature(type(sketch)).parameters)
 
 
 def _check_class_tokens(name: str, network: Any, count: int, blocks: int) -> None:

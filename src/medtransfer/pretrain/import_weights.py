@@ -123,12 +123,11 @@ def _contract(section: Pretrain, info: CheckpointInfo | None) -> dict[str, Any]:
     """Return the contract of one of our own checkpoints, else that of the architecture's published weights."""
     if info:
         return info.input
-    import torch
-
     from medtransfer.encoders.build import build_encoder
+    from medtransfer.encoders.without_values import without_values
 
     spec = section.encoders[section.encoder]
-    with torch.device("meta"):
+    with without_values():
         encoder = build_encoder(spec.build, **spec.arguments)
     return input_contract(encoder.input_size or section.size, encoder.mean, encoder.std)
 

@@ -68,11 +68,10 @@ class TrainingPlan:
         Raises:
             InputError: it cannot be built, does not take images of this size, or is not that of the weights to continue from.
         """
-        import torch
-
         from medtransfer.encoders.build import build_encoder
+        from medtransfer.encoders.without_values import without_values
 
-        with torch.device("meta"):
+        with without_values():
             encoder = build_encoder(self.recipe.build, **self.recipe.arguments)
         check_size(encoder, self.recipe.size)
         if self.start is None:

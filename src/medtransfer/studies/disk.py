@@ -35,13 +35,12 @@ def _saved(part: Part, encoder: str) -> int | None:
 
 
 def _built(part: Part, encoder: str) -> int | None:
-    import torch
-
     from medtransfer.encoders.build import build_encoder
+    from medtransfer.encoders.without_values import without_values
 
     spec = part.params.pretrain.encoders[encoder]
     try:
-        with torch.device("meta"):
+        with without_values():
             return sum(weight.numel() for weight in build_encoder(spec.build, **spec.arguments).parameters())
     except Exception:  # a library's model may refuse the meta device in its own way; the disk is then left out
         return None

@@ -147,11 +147,10 @@ def check_study(params: Params) -> None:
 
 def _check_model(encoder: "Encoder", task: str, classes: int, decoder: str | None) -> None:
     """Raise InputError if no model can be built for the classes of a target."""
-    import torch
-
+    from medtransfer.encoders.without_values import without_values
     from medtransfer.tasks import TASKS
 
-    with torch.device("meta"):
+    with without_values():
         TASKS[task].model(encoder, classes, decoder)
 
 
@@ -175,12 +174,11 @@ def _without_memory(build: str, arguments: Mapping[str, Any]) -> "Encoder | None
     Raises:
         InputError: it cannot be built.
     """
-    import torch
-
     from medtransfer.encoders.build import build_encoder
+    from medtransfer.encoders.without_values import without_values
 
     try:
-        with torch.device("meta"):
+        with without_values():
             return build_encoder(build, **arguments)
     except (NotImplementedError, RuntimeError):
         return None

@@ -14,6 +14,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.source_head import NoHead, SourceHead, linear_head
 from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.encoders.without_values import without_values
 from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json, file_sha256
@@ -160,7 +161,7 @@ def _levels(encoder: Encoder) -> list[list[int]]:
 @lru_cache
 def _count_numbers(build: str, arguments: str) -> int:
     """Return the number of values in the state of an encoder, without allocating memory for them."""
-    with torch.device("meta"):
+    with without_values():
         shell = build_encoder(build, **json.loads(arguments))
     return sum(tensor.numel() for tensor in shell.state_dict().values())
 
