@@ -487,7 +487,9 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
     import_evidence(known, Path("evidence"))
     text = run_study(params)
     shutil.rmtree("evidence")
-    assert "on this target gave, by another recipe than that of the parameters:" in (tmp_path / "rank/again/ranking.md").read_text()
+    gave = "mean test Dice, mode full, by another recipe than that of the parameters"
+    assert f"on this target gave, {gave}:" in (tmp_path / "rank/again/ranking.md").read_text()
+    assert f"; {gave})" in (tmp_path / "rank/again/ranking.html").read_text()
     assert "| way of choosing" in text and " TIS " in text and " sd by chance " in text and "null_sd" not in text
     table = {row["way of choosing"]: row for row in rows(tmp_path, "judged.csv")}
     last, chance = table["last checkpoint"], table["any candidate, on average"]

@@ -96,7 +96,7 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     weights = [record.weights for record in records]
     metric, recipe = _metric(target), Protocol.of(params.finetune).key
     outcomes, seeds, protocol = outcomes_of(weights, target.info.fingerprint, ranking.mode, metric.name, evidence, recipe)
-    known = {"outcomes": outcomes.tolist(), "seeds": seeds, "other_recipe": protocol not in {"", recipe}}
+    known = {"outcomes": outcomes.tolist(), "seeds": seeds, "other_recipe": protocol not in {"", recipe}, "metric": metric.label}
     ranking = replace(ranking, **known, least=metric.floor(params.report.least))
     maps = {job.name: map_file(Path(job.record)) for job in jobs}
     pages = _write(ranking, measured, target, params, maps)

@@ -11,11 +11,11 @@ from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.tables import (
-    OTHER_RECIPE,
     baseline_rows,
     best_text,
     best_words_by,
     judged_rows,
+    outcome_of,
     pruned_rows,
     rank_text,
     with_headings,
@@ -144,11 +144,11 @@ def _judged(ranking: Ranking) -> list[Markup]:
     rows = judged_rows(ranking)
     if not rows:
         return []
-    by = f", by {OTHER_RECIPE}" if ranking.other_recipe else ""
     text = (
         f"The store or imported evidence knows what fine-tuning {rows[0]['candidates']} of these candidates on this target gave "
-        f"({rows[0]['seeds']} seeds or more{by}). TIS: outcome of the chosen candidate, as a fraction of the best one's. Kendall: "
-        "with the outcome, beside its standard deviation for unrelated rankings. On the target that is judged this is hindsight."
+        f"({rows[0]['seeds']} seeds or more; {outcome_of(ranking)}). TIS: outcome of the chosen candidate, as a fraction of the "
+        "best one's. Kendall: with the outcome, beside its standard "
+        "deviation for unrelated rankings. On the target that is judged this is hindsight."
     )
     return [
         Markup("<h2>What fine-tuning says</h2>"), html.table(with_headings(rows), left=("takes",), wrapped=("takes",)),

@@ -41,6 +41,7 @@ class Ranking:
         outcomes: mean outcome of fine-tuning each candidate on this target, NaN where unknown; empty if none is known.
         seeds: least number of seeds of an outcome.
         other_recipe: whether the outcomes are those of another recipe than the params'.
+        metric: name in texts of the metric that outcomes are of; empty if that was not looked up.
         least: outcome up to which models learned nothing.
         maps: features of the images in the plane, by candidate; empty where images have no label of their own.
         labelled: whether the target's labels are those of whole images.
@@ -60,6 +61,7 @@ class Ranking:
     outcomes: Sequence[float] = ()
     seeds: int = 0
     other_recipe: bool = False
+    metric: str = ""
     least: float = 0.0
     maps: Mapping[str, FeatureMap] = field(default_factory=dict)
     labelled: bool = False

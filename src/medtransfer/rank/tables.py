@@ -178,10 +178,15 @@ def _explain(rows: Sequence[Row]) -> str:
     )
 
 
+def outcome_of(ranking: Ranking) -> str:
+    """Return what the outcomes of fine-tuning are: metric and mode, and the recipe if it is another one than the params'."""
+    return f"mean test {ranking.metric}, mode {ranking.mode}{f', by {OTHER_RECIPE}' if ranking.other_recipe else ''}"
+
+
 def _judged(ranking: Ranking) -> list[str]:
     rows = [{name: value for name, value in row.items() if name != "takes"} for row in with_headings(judged_rows(ranking))]
-    by = f", by {OTHER_RECIPE}" if ranking.other_recipe else ""
-    return [f"What fine-tuning the same candidates on this target gave{by}:\n\n{as_markdown(rows)}"] if rows else []
+    heading = f"What fine-tuning the same candidates on this target gave, {outcome_of(ranking)}:"
+    return [f"{heading}\n\n{as_markdown(rows)}"] if rows else []
 
 
 def _history(ranking: Ranking, index: int) -> Row:
