@@ -375,6 +375,14 @@ def test_the_legend_says_why_epoch_0_may_be_within_noise_far_below(seeds: int, s
     assert by_epoch.Drawn.of([best]).near == ("within noise of the best",)
 
 
+def test_the_legend_does_not_call_results_of_a_single_seed_near_the_best(make: Make):
+    alone, several = make(1, 1, (0, 1, 5)).judged[0], make(1, 2, (0, 1, 5)).judged[0]
+    assert (by_epoch.Drawn.of([alone]).near, by_epoch.Drawn.of([alone]).far) == (("with too few seeds: not tested",), "")
+    assert by_epoch.Drawn.of([alone, several]).near[0] == "within noise of the best"
+    assert "with too few seeds: not tested" in by_epoch.Drawn.of([alone, several]).near
+    assert "with too few seeds: not tested" not in by_epoch.Drawn.of([several]).near
+
+
 def test_the_legend_of_the_png_explains_the_dots():
     drawn = by_epoch.Drawn((ORACLE,), ("within noise of the best", "epoch 0"), "not within noise of the best", True)
     labels = {str(handle.get_label()): handle for handle in figure._handles(drawn, more=3)}

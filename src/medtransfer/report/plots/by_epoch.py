@@ -60,9 +60,11 @@ class Drawn:
         candidates = [candidate for pool in judged for candidate in pool.candidates]
         keys = [{candidate.key for candidate in pool.candidates} for pool in judged]
         chosen = {one.selector for pool, own in zip(judged, keys, strict=True) for one in pool.verdicts if one.candidate in own}
-        near = ["within noise of the best"] if any(candidate.within_noise for candidate in candidates) else []
+        tested = [candidate.within_noise for candidate in candidates if candidate.interval is not None]
+        near = ["within noise of the best"] if any(tested) else []
         near += ["epoch 0: by its own seeds"] if any(_is_near_by_its_own_seeds(pool) for pool in judged) else []
-        far = "" if all(candidate.within_noise for candidate in candidates) else "not within noise of the best"
+        near += ["with too few seeds: not tested"] if len(tested) < len(candidates) else []
+        far = "" if all(tested) else "not within noise of the best"
         scored = any(candidate.robustness is not None for candidate in candidates)
         return cls(tuple(selector for selector in MARKED if selector in chosen), tuple(near), far, scored)
 
