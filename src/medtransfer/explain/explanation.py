@@ -134,10 +134,11 @@ def _directions(explanation: Explanation) -> list[str]:
     same = sum(step.same_direction for step in steps)
     seen = [step for step in steps if step.is_seen]
     count = Counter(step.relation for step in steps)
+    told = f"the change of {metric} can" if seen else f"can the change of {metric}"
     text = (
         f"From one checkpoint to the next, robustness (level {explanation.level}) and {metric} change in the same direction in "
-        f"{same} of {len(steps)} steps; of unrelated changes about half would. In {len(seen) or 'none'} of them the change "
-        f"of {metric} can be told from chance over the seeds, after correction for their number (Holm)"
+        f"{same} of {len(steps)} steps; of unrelated changes about half would. In {len(seen) or 'none'} of them "
+        f"{told} be told from chance over the seeds, after correction for their number (Holm)"
     )
     if not seen:
         return [f"{text}, so where the two really part cannot be said."]
