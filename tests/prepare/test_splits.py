@@ -125,7 +125,7 @@ def test_official_without_split_folders_is_refused() -> None:
 
 def test_a_file_with_validation_excludes_a_fraction(tmp_path: Path) -> None:
     rule = write_csv(tmp_path / "s.csv", "a,train", "b,validation", "c,test")
-    with pytest.raises(InputError, match="`validation: 0.0` beside a split file"):
+    with pytest.raises(InputError, match="`validation: 0.0` beside a split file.*{splits: {val: train}}"):
         assign_splits([item("a"), item("b"), item("c")], rule, 0.2)
 
 

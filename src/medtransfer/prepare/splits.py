@@ -58,7 +58,11 @@ def assign_splits(
     _check_groups(items, splits)
     if validation:
         if "validation" in splits:
-            raise InputError("expected `validation: 0.0` beside a split file or folder that names validation samples, but got both")
+            raise InputError(
+                "expected `validation: 0.0` beside a split file or folder that names validation samples, but got both; set it so, "
+                "or count those samples as training ones: in the file, or by the option `splits` of readers that have it, such as "
+                "{splits: {val: train}}"
+            )
         seed = rule.get("seed", 0) if isinstance(rule, Mapping) else 0
         splits = _draw(items, splits, validation, "validation", seed, together or {})
     for name in ("train", "test"):
