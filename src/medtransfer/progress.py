@@ -94,6 +94,10 @@ class Lines:
             first = max(FIRST_LINE - ago, SOON)
         self._last = self._begin - (seconds - first)
 
+    def restart(self) -> None:
+        """Start the clock of the pace again."""
+        self._begin = time.monotonic()
+
     def show(self, done: int, total: int) -> None:
         """Log a line if the last one is long enough ago, and something is left."""
         now = time.monotonic()
@@ -131,6 +135,13 @@ class Tally:
         self._bar.reuse(number)
         self.done += number
         self._lines.before += number
+
+    def restart(self, at_once: int = 1) -> None:
+        """Start the clock again, as what runs the items has started only now; `at_once` of them are done at once."""
+        self._lines.restart()
+        self._at_once = at_once
+        if not self._bar.disable:
+            self._bar.start_t = self._bar._time()
 
     def expect(self, total: int) -> None:
         """Change the number of items."""

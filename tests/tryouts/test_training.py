@@ -55,6 +55,17 @@ def test_reused_epochs_and_tests_say_nothing_about_the_pace(now, caplog):
     assert caplog.messages == ["race: 30/40 epochs, 0.5/s, 20 s left"]
 
 
+def test_the_start_of_workers_says_nothing_about_the_pace(now, caplog):
+    progress = Progress("race", 40)
+    with caplog.at_level("INFO", logger="medtransfer"):
+        now[0] = 100.0
+        progress.begin(CELLS[:2])
+        for cell, now[0] in zip(CELLS, (119.0, 120.0), strict=False):
+            progress.finish(cell, Outcome(DONE, "", 1.0))
+    progress.tally.close()
+    assert caplog.messages == ["race: 20/40 epochs, 1.0/s, 20 s left"]
+
+
 def test_tryouts_validate_on_one_fold(workplace, tiny_params):
     portion = {"finetune.size": 6, "finetune.folds": 2}
     with pytest.raises(InputError, match="expected finetune.fold, from 1 to 2, .* name a fold"):

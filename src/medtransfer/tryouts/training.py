@@ -100,6 +100,10 @@ class Progress:
         if self.counts:
             self.tally.reuse(sum(job.epochs for job in jobs))
 
+    def begin(self, first: Sequence[Training]) -> None:
+        """Start the clock, since workers took a while to start; `first` are the fine-tunings that begin at once."""
+        self.tally.restart(sum(job.epochs for job in first))
+
     def drop(self, job: Training) -> None:
         """Do nothing: no fine-tuning is dropped."""
 
@@ -142,7 +146,10 @@ class Tryouts:
             log.info("%s: %d of %d fine-tunings are finished; reused", self.stage, len(done), len(jobs))
             self.progress.reuse(done)
         if waiting := [job for job in jobs if job not in done]:
-            self._launcher = self._launcher or self._start()
+            if self._launcher is None:
+                self._launcher = self._start()
+                workers = 1 if isinstance(self._launcher, Alone) else self._launcher.workers
+                self.progress.begin(waiting[:workers])
             work(waiting, self._launcher, self.params.grid.retries, self.progress, set(), failed)
         if failed:
             first, reason = next(iter(failed.items()))
