@@ -79,7 +79,7 @@ def test_intervals_of_dice_and_tis_and_the_set_of_the_best_cover(seeds: int) -> 
 
 @pytest.mark.parametrize(("unequal", "least"), [(0.0, LEAST), (0.33, 0.92), (0.5, 0.9)])
 @pytest.mark.parametrize("seeds", [2, 3])
-@pytest.mark.parametrize("candidates", [3, 4, 5, 6, 10])
+@pytest.mark.parametrize("candidates", [3, 5, 10])
 def test_the_set_of_the_best_covers_in_small_pools(candidates: int, seeds: int, unequal: float, least: float) -> None:
     """All are equally good, which is the hardest case, and their spreads differ by factors exp(N(0, unequal)).
 

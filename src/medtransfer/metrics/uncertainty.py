@@ -91,8 +91,9 @@ def estimate(outcome: Mapping[K, Sequence[float]], apart: Collection[K] = (), bl
             raise ValueError(f"expected the outcome of at least 2 seeds for {named(key)}, but got 1; a single one has no spread")
     samples = [np.asarray(outcome[key], dtype=np.float64) for key in keys]
     counts = np.array([len(sample) for sample in samples], dtype=np.float64)
-    means = np.array([sample.mean() for sample in samples])
-    variances = np.array([sample.var(ddof=1) for sample in samples])
+    groups = [np.stack(samples)] if len(set(counts)) == 1 else [sample[None] for sample in samples]  # all at once where they fit
+    means = np.concatenate([group.mean(axis=1) for group in groups])
+    variances = np.concatenate([group.var(axis=1, ddof=1) for group in groups])
     pooled = np.array([key not in apart for key in keys])
     if pooled.sum() < LEAST_POOLED:
         pooled[:] = False
