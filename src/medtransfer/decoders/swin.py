@@ -8,13 +8,12 @@ are the outputs of the encoder's stages, as in figure 1.
 from typing import Self
 
 import torch
-from timm.layers import calculate_drop_path_rates
-from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
 from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.swin import PATCH, SwinEncoder
+from medtransfer.encoders.timm_library import SwinTransformerStage, calculate_drop_path_rates
 
 
 class PatchExpand(nn.Module):

@@ -54,7 +54,7 @@ def _adapt(name: str, tensor: Tensor, shape: tuple[int, ...], encoder: Encoder, 
     if tuple(tensor.shape) == shape:
         return tensor
     if tensor.ndim == 4 and tensor.shape[1] == RGB_CHANNELS and shape == (len(tensor), channels, *tensor.shape[2:]):
-        from timm.models import adapt_input_conv
+        from medtransfer.encoders.timm_library import adapt_input_conv
 
         return adapt_input_conv(channels, tensor)
     raise InputError(

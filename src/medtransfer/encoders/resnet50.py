@@ -6,10 +6,10 @@ libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
 
 from typing import Any, ClassVar
 
-from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor
 
 from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.timm_library import Bottleneck, ResNet
 
 STEM_CHANNELS = 64
 STAGES = ("layer1", "layer2", "layer3", "layer4")

@@ -7,10 +7,10 @@ channels-first. With depths 2-2-6-2 all weights of Swin-T load.
 import math
 from typing import Any, ClassVar
 
-from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
 from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.timm_library import SwinTransformer
 
 PATCH, STAGES = 4, 4
 

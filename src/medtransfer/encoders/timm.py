@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +30,7 @@ from medtransfer.encoders.conv_blocks import resized
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.encoders.timm_head import timm_head
 from medtransfer.encoders.timm_index import cached_weights
+from medtransfer.encoders.timm_library import timm
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.encoders.without_values import without_values

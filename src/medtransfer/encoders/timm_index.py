@@ -114,10 +114,9 @@ def _read(path: Path) -> Places:
 
 def _ask_timm() -> Places:
     with loading("timm's list of models"):
-        import timm
-        from timm.models import _registry
+        from medtransfer.encoders.timm_library import timm
 
-    deprecated = getattr(_registry, "_model_entrypoints", {})  # `list_models` leaves them out, though they can be made
+    deprecated = getattr(timm.models._registry, "_model_entrypoints", {})  # `list_models` leaves them out, though they can be made
     places: Places = {}
     for name in [*timm.list_models(), *timm.list_models(pretrained=True), *deprecated]:
         config = timm.get_pretrained_cfg(name)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from medtransfer.encoders.without_compiler import without_compiler
+
 FILLING = {
     Tensor.normal_, Tensor.uniform_, Tensor.clamp_, Tensor.erfinv_, Tensor.add_, Tensor.mul_, Tensor.fill_, Tensor.zero_
 }  # fmt: skip
@@ -26,6 +28,9 @@ class _Unfilled(TorchFunctionMode):
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Make modules on the meta device, without memory, and skip their initialisation."""
-    with torch.device("meta"), _Unfilled():
+    """Make modules on the meta device, without memory, and skip their initialisation.
+
+    PyTorch excludes what it traces there from compilation; that alone does not load its compiler.
+    """
+    with without_compiler(), torch.device("meta"), _Unfilled():
         yield

@@ -1,57 +1,17 @@
-"""Lightning Fabric, imported without two packages that would take two seconds of CPU each.
+"""Lightning Fabric, imported without PyTorch's compiler and without torchmetrics, which would take two seconds of CPU each.
 
-- torchmetrics, of which it asks the version alone, by importing it where it is installed; that imports transformers and SciPy's
-  signals.
-- PyTorch's compiler, one of whose classes it compares modules with. An optimiser loads it, but inference does without.
+Of torchmetrics it asks the version alone, by importing it where it is installed; that imports transformers and SciPy's signals.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from types import ModuleType
-from typing import Any
 
-import torch  # noqa: F401  # whose compiler is stood in for below
 from lightning_utilities.core import imports
 
-COMPILER = "torch._dynamo"
-
-
-class _CompiledType(type):
-    """Type of a stand-in for `torch._dynamo.OptimizedModule`: before the compiler is loaded, nothing is compiled."""
-
-    def __instancecheck__(cls, instance: object) -> bool:
-        compiler = sys.modules.get(COMPILER)
-        return compiler is not None and compiler.OptimizedModule is not cls and isinstance(instance, compiler.OptimizedModule)
-
-
-class _Compiler(ModuleType):
-    """Stands in for `torch._dynamo`, which it loads when anything else is asked of it."""
-
-    OptimizedModule = _CompiledType("OptimizedModule", (), {})
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        sys.modules.pop(COMPILER, None)
-        return getattr(import_module(COMPILER), name)
-
-
-@contextmanager
-def _without_compiler() -> Iterator[None]:
-    """Within it, importing a class of PyTorch's compiler does not load it."""
-    if COMPILER in sys.modules:
-        yield
-        return
-    sys.modules[COMPILER] = stand_in = _Compiler(COMPILER)
-    try:
-        yield
-    finally:
-        if sys.modules.get(COMPILER) is stand_in:
-            del sys.modules[COMPILER]
+from medtransfer.encoders.without_compiler import without_compiler
 
 
 @contextmanager
@@ -78,7 +38,7 @@ def _asking_metadata() -> Iterator[None]:
         imports.compare_version = by_import
 
 
-with _asking_metadata(), _without_compiler():
+with _asking_metadata(), without_compiler():
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import (
         ClusterEnvironment,
