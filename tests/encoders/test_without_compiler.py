@@ -25,6 +25,7 @@ for build, arguments in (("resnet50", {}), ("swin", {}), ("timm", {"name": "test
         encoder.eval()(torch.randn(1, 3, 224, 224))
     with without_values():
         outline = build_encoder(build, **arguments)
+        assert torch.zeros(1, device="cpu").add_(1).item() == 1
     shapes = [{name: tensor.shape for name, tensor in one.state_dict().items()} for one in (encoder, outline)]
     assert shapes[0] == shapes[1] and all(tensor.is_meta for tensor in outline.state_dict().values())
 assert "torch._dynamo" not in sys.modules and "torchvision" in sys.modules and "timm" in sys.modules

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.indicators.test_registry import CONTRACT, OPTIONS, VIEWS, Flat, Patches, same, score
+from tests.indicators.test_registry import CONTRACT, OPTIONS, VIEWS, Broken, Flat, Patches, same, score
 from tests.tasks.label_targets import relabel
 
 from medtransfer.data.views import TwoViews
@@ -107,3 +107,13 @@ def test_of_several_labels_each_counts_where_it_is_known(make_target: Callable[.
         ],
         rel=1e-4,
     )
+
+
+def test_a_sample_of_several_labels_is_of_all_images_alike(make_target: Callable[..., PreparedTarget]) -> None:
+    """Five images span five of six dimensions, whatever their three labels are."""
+    target, number = make_target(12), np.arange(12)
+    target = relabel(target, "multilabel", target.folder, np.stack([number % 2, number % 2 == 0, number // 2 % 2], axis=1))
+    (row,) = score([INDICATORS["logme"]], Patches(), target, options=replace(OPTIONS, pixels=5))["logme"].scores
+    assert row.flags == {"rank_deficit": 1}
+    (broken,) = score([INDICATORS["logme"]], Broken(), target)["logme"].scores
+    assert broken.flags["nonfinite"] > 0 and math.isfinite(broken.number)

@@ -62,8 +62,9 @@ def test_probes_equal_fits_without_the_group(case):
     assert predicted(knn_left_out(*case).scores, labels).tolist() == neighbours.tolist()
 
 
+@pytest.mark.parametrize("kind", ["one", "several"])
 @pytest.mark.parametrize("case", [unequal(40, 5), unequal(25, 60)], ids=["tall", "wide"])
-def test_values_for_labels_of_images(case):
+def test_values_for_labels_of_images(case, kind):
     """The AUC of predictions less the intercept of centred features, and the balanced accuracy, by scikit-learn."""
     features, labels, groups = case
     penalty = 0.01 * features.var(0).mean() * len(features)
@@ -74,7 +75,7 @@ def test_values_for_labels_of_images(case):
         beyond[out] = fit.predict(features[out] - features[~out].mean(0)) - fit.intercept_
         neighbours[out] = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out]).predict(features[out])
     expected = np.mean([roc_auc_score(labels == label, beyond[:, index]) for index, label in enumerate(np.unique(labels))])
-    of_images = replace(context([str(group) for group in groups]), labels="one")
+    of_images = replace(context([str(group) for group in groups]), labels=kind)
     sample = Pixels(features, labels, np.arange(len(labels)))
     assert Ridge().measure(sample, of_images) == (pytest.approx(expected, abs=1e-12), {})
     assert NearestNeighbours().measure(sample, of_images)[0] == pytest.approx(balanced_accuracy_score(labels, neighbours))

@@ -235,12 +235,15 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("level", [None, -2])
-def test_labels_of_images_rank_by_the_deepest_level(ranked, tmp_path, pretrained, level):
+def test_labels_of_images_rank_by_the_deepest_level(ranked, tmp_path, pretrained, level, monkeypatch):
     """One label for each image; a stride that only masks need is passed over, and strides may differ."""
     target = PreparedTarget.open(pretrained / "data/prepared/sample")
     shutil.rmtree(pretrained / "data/prepared/sample-retina", ignore_errors=True)
     relabel(target, "multiclass", pretrained / "data/prepared/sample-retina")
     chosen = {"target": "sample-retina", "by": "ridge", "stride": 2, "level": level}
+    with monkeypatch.context() as patch:  # records of a version that took the level of the stride are not reused
+        patch.setattr(measurement, "IMAGE_TASKS", ())
+        ranked("random@test_resnet", **chosen)
     text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", **chosen)
     summary = json.loads((tmp_path / "rank/ranking.json").read_text())
     assert summary["by"] == "ridge" and {row["candidate"] for row in summary["scores"] if row["indicator"] == "ridge"} == {
