@@ -281,7 +281,7 @@ def test_every_stage_takes_labels_of_images(finetune, tiny_params, caplog):
     params = tiny_params({"study.modes": ["linear"], "score.indicators": ["all"]})
     study.score(params)
     left_out = "gradients, ccfv, ccfv_raw, lbtc, lbtc_corrected"
-    assert f"score: without labels of pixels, {left_out} cannot be measured on sample" in caplog.messages
+    assert f"score: {left_out} cannot be measured by labels of images, as on sample" in caplog.messages
     assert all(0 <= run.metrics["ridge"] <= 1 for run in tracking.read_runs("score"))
     cells = [CellName("sample", "unet", "simple", epoch, "linear", seed) for epoch in (0, 1, 3) for seed in (7, 8)]
     run(params.finetune, cells, CHECKPOINTS, PREPARED)
