@@ -93,8 +93,47 @@ assert counters is sys.modules["torch._dynamo.utils"].counters
 import torch._dynamo.utils
 assert torch._dynamo.utils is sys.modules["torch._dynamo.utils"] and torch._dynamo is sys.modules["torch._dynamo"]
 """
+ITS_MODULES = """
+import sys, torch
+from medtransfer.encoders.without_compiler import without_compiler
+finders = list(sys.meta_path)
+try:
+    with without_compiler():
+        raise KeyError
+except KeyError:
+    assert "torch._dynamo" not in sys.modules and sys.meta_path == finders
+with without_compiler():
+    import torch._dynamo.exc
+    from torch._dynamo.config import cache_size_limit
+    from torch._dynamo.exc import Unsupported
+    assert not [name for name in sys.modules if "no_such" in name]
+    try:
+        import torch._dynamo.no_such_module
+    except ModuleNotFoundError as error:
+        assert error.name == "torch._dynamo.no_such_module"
+    else:
+        raise AssertionError
+assert sys.meta_path == finders
+assert torch._dynamo.exc is sys.modules["torch._dynamo.exc"] and Unsupported is torch._dynamo.exc.Unsupported
+assert torch._dynamo.exc.__spec__.origin.endswith("exc.py")
+
+@torch.compile(backend="eager")
+def plus_one(x):
+    return x + 1
+
+assert plus_one(torch.ones(2)).tolist() == [2, 2]
+"""
+MODULES_EXCLUDED = """
+import torch
+from medtransfer.encoders.without_compiler import without_compiler
+with without_compiler():
+    excluded = torch.compiler.disable(torch.nn.Linear(2, 1))
+assert {name.split(".")[-1] for name in excluded.state_dict()} == {"weight", "bias"}
+assert type(excluded) is type(torch.compiler.disable(torch.nn.Linear(2, 1)))
+"""
 CASES = {
-    "until compiled": UNTIL_COMPILED, "asked for more": ASKED_FOR_MORE, "excluded": EXCLUDED, "in utilities": IN_UTILITIES
+    "until compiled": UNTIL_COMPILED, "asked for more": ASKED_FOR_MORE, "excluded": EXCLUDED, "in utilities": IN_UTILITIES,
+    "its modules": ITS_MODULES, "modules excluded": MODULES_EXCLUDED,
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge as RidgeFit
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from tests.published_features import TALL, WIDE
 from tests.published_maps import IMAGES, PIXELS
@@ -65,20 +65,24 @@ def test_probes_equal_fits_without_the_group(case):
 @pytest.mark.parametrize("kind", ["one", "several"])
 @pytest.mark.parametrize("case", [unequal(40, 5), unequal(25, 60)], ids=["tall", "wide"])
 def test_values_for_labels_of_images(case, kind):
-    """The AUC of predictions less the intercept of centred features, and the balanced accuracy, by scikit-learn."""
+    """The AUC of predictions less the intercept of centred features, and of votes, by scikit-learn."""
     features, labels, groups = case
     penalty = 0.01 * features.var(0).mean() * len(features)
-    beyond, neighbours = np.full((len(labels), 3), np.nan), np.zeros_like(labels)
+    beyond, votes = np.full((2, len(labels), 3), np.nan)
     for group in np.unique(groups):
         out = groups == group
         fit = RidgeFit(penalty).fit(features[~out] - features[~out].mean(0), one_hot(labels)[~out])
         beyond[out] = fit.predict(features[out] - features[~out].mean(0)) - fit.intercept_
-        neighbours[out] = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out]).predict(features[out])
-    expected = np.mean([roc_auc_score(labels == label, beyond[:, index]) for index, label in enumerate(np.unique(labels))])
+        neighbours = KNeighborsClassifier(5, metric="cosine").fit(features[~out], labels[~out])
+        votes[out] = neighbours.predict_proba(features[out])
+    expected, by_votes = (
+        np.mean([roc_auc_score(labels == label, scores[:, index].round(9)) for index, label in enumerate(np.unique(labels))])
+        for scores in (beyond, votes)
+    )
     of_images = replace(context([str(group) for group in groups]), labels=kind)
     sample = Pixels(features, labels, np.arange(len(labels)))
     assert Ridge().measure(sample, of_images) == (pytest.approx(expected, abs=1e-12), {})
-    assert NearestNeighbours().measure(sample, of_images)[0] == pytest.approx(balanced_accuracy_score(labels, neighbours))
+    assert NearestNeighbours().measure(sample, of_images)[0] == pytest.approx(by_votes, abs=1e-12)
     of_pixels = Ridge().measure(sample, replace(of_images, labels="pixels"))[0]
     assert of_pixels == mean_dice(ridge_left_out(*case).scores, labels) != pytest.approx(expected)
 
@@ -90,10 +94,11 @@ def test_features_without_information_have_an_auc_of_chance(images):
     of_images = replace(context([str(patient) for patient in np.repeat(np.arange(18), images)]), labels="one")
     constant = Pixels(np.full((len(labels), 4), 0.3), labels, np.arange(len(labels)))
     assert Ridge().measure(constant, of_images) == (0.5, {"constant": 1})
+    assert NearestNeighbours().measure(constant, of_images)[0] == 0.5
     assert roc_auc_score(labels == 0, ridge_left_out(constant.features, labels, np.repeat(np.arange(18), images)).scores[:, 0]) == 0
     rng = np.random.default_rng(0)
-    noise = [Ridge().measure(replace(constant, features=rng.normal(size=(len(labels), 9))), of_images)[0] for _ in range(200)]
-    assert np.mean(noise) == pytest.approx(0.5, abs=0.02)
+    noise = [replace(constant, features=rng.normal(size=(len(labels), 9))) for _ in range(200)]
+    assert np.mean([Ridge().measure(one, of_images)[0] for one in noise]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_dice_by_hand_and_without_foreground():

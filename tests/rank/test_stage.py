@@ -259,7 +259,8 @@ def test_several_labels_of_an_image_rank_what_takes_them(ranked, tmp_path, pretr
     shutil.rmtree(pretrained / "data/prepared/sample-retina", ignore_errors=True)
     relabel(target, "multilabel", pretrained / "data/prepared/sample-retina")
     chosen = {"target": "sample-retina", "indicators": ["ridge", "leep", "lbtc"]}
-    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", by="ridge", **chosen)
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", by="ridge", stride=2, **chosen)
+    assert {RankedCandidate.read(file).level for file in (tmp_path / "rank/candidates").glob("*.json")} == {-1}
     assert "rank: LEEP, plain LBTC cannot be measured where an image has several labels" in caplog.messages
     assert text.startswith("By ridge probe on ")
     assert {row["indicator"] for row in rows(tmp_path)} == {"ridge"}
@@ -284,6 +285,7 @@ def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred
     assert text.startswith("Without masks nothing measured here is known to rank encoders: all 3 candidates remain.")
     assert "each taken as a patient of its own.\n" in text
     assert {row["indicator"] for row in rows(pictures)} == {"robustness"}
+    assert ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32], by="robustness") == text
     with pytest.raises(InputError, match="name an indicator that needs none"):
         ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32], indicators=["logme"])
 

@@ -1,4 +1,4 @@
-"""Nearest-neighbour probe: Dice, or balanced accuracy for labels of images, of a vote of the nearest of other patients."""
+"""Nearest-neighbour probe: Dice, or AUC for labels of images, of a vote of the nearest of other patients."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Context
 from medtransfer.indicators.labelled import LabelledIndicator, Labels, Numbers, check_labelled, counted, one_hot
-from medtransfer.indicators.probes import LeftOut, mean_recall, probe
+from medtransfer.indicators.probes import LeftOut, probe, vote_auc
 from medtransfer.indicators.sampled import Flags
 from medtransfer.indicators.samples.labelled_pixels import Pixels
 
@@ -65,11 +65,12 @@ def vote(similarity: Numbers, y: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
 
 
 class NearestNeighbours(LabelledIndicator):
-    """Dice of the nearest-neighbour probe on labelled pixels, or its balanced accuracy on labelled images, patients left out."""
+    """Dice of the nearest-neighbour probe on labelled pixels, or its AUC on labelled images, patients left out."""
 
     name: ClassVar[str] = "knn"
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
-        """Compute the mean Dice of the foreground classes, or the mean share of a class of images that is predicted."""
-        return probe(knn_left_out, mean_recall, sample, context)
+        """Compute the mean Dice of the foreground classes, or the mean AUC of the classes of images."""
+        value, flags = probe(knn_left_out, vote_auc, sample, context)
+        return 0.5 if "constant" in flags and context.labels != "pixels" else value, flags  # else below, as by the others' share

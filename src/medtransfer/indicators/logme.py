@@ -25,8 +25,8 @@ def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str
         labels: (N,), whole numbers.
 
     Returns:
-        The score, and flags: `rank_deficit` (D minus the rank of F) and `perfect_fits` (classes whose labels are a linear
-        function of the features, so that only REST limits the evidence); zeros are left out.
+        The score, NaN of one class, and flags: `rank_deficit` (D minus the rank of F) and `perfect_fits` (classes whose labels
+        are a linear function of the features, so that only REST limits the evidence); zeros are left out.
 
     Raises:
         ValueError: the shapes do not fit, there is no sample, or a feature is not finite.
@@ -35,6 +35,8 @@ def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str
     """
     if features.ndim != 2 or labels.shape != features.shape[:1] or features.size == 0 or not np.isfinite(features).all():
         raise ValueError(f"expected finite features (N, D) and labels (N,), but got {features.shape} and {labels.shape}")
+    if len(np.unique(labels)) < 2:
+        return float("nan"), {}
     left, squares = _left_vectors(features)  # (N, rank), (rank,)
     rank = len(squares)
     fits = [_evidence(left, squares, (labels == label).astype(np.float64)) for label in np.unique(labels)]

@@ -75,21 +75,27 @@ def mean_auc(scores: Numbers, labels: Labels, groups: Labels) -> float:
     members = one_hot(labels)  # (N, C)
     others = members.sum(axis=0) - one_hot(groups).T @ members  # (G, C), of each class outside each group
     means = others / others.sum(axis=1, keepdims=True)
-    beyond = np.round(scores - means[np.unique(groups, return_inverse=True)[1]], TIED)
-    return float(np.mean([roc_auc(*column) for column in zip(beyond.T, members.T > 0, strict=True)]))
+    return vote_auc(scores - means[np.unique(groups, return_inverse=True)[1]], labels, groups)
 
 
-def mean_recall(scores: Numbers, labels: Labels, groups: Labels) -> float:
-    """Return the mean over classes of the share of its samples that are predicted, the balanced accuracy; as `predicted`."""
-    right = predicted(scores, labels) == labels
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+def vote_auc(scores: Numbers, labels: Labels, groups: Labels) -> float:
+    """Return the mean over classes of the AUC of scores that take few values, such as shares of votes.
+
+    Nothing is subtracted, as it is in `mean_auc`: it would decide every tie for the class that is rarer in other groups.
+
+    Args:
+        scores: (N, C), of the classes in the order of their labels.
+        labels: (N,), at least two different ones.
+        groups: (N,).
+    """
+    return float(np.mean([roc_auc(*column) for column in zip(np.round(scores, TIED).T, one_hot(labels).T > 0, strict=True)]))
 
 
 def probe(
     left_out: Callable[[Numbers, Labels, Labels], LeftOut], of_images: Callable[[Numbers, Labels, Labels], float], sample: Pixels,
     context: Context, most: int | None = None,
 ) -> tuple[float, Flags]:  # fmt: skip
-    """Compute the value of a probe on a sample, each part of which is predicted from other groups: of pixels the mean Dice.
+    """Compute the value of a probe, which predicts each group from the others: mean Dice of pixels, or mean AUC of images.
 
     Args:
         left_out: the probe, a function of features (N, D), labels (N,) and groups (N,).

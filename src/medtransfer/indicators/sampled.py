@@ -13,6 +13,7 @@ from medtransfer.records.scores import Score, Setting
 from medtransfer.seeds import derive_seed
 
 Flags = dict[str, int]
+Part = tuple[float, Flags, dict[str, float]]  # value, flags and terms
 
 
 class Sample(Protocol):
@@ -95,11 +96,10 @@ class SampledMeasurement(Generic[T]):
     def compute(self) -> Measured:
         """Return the value of the sample, and those without each block of groups."""
         sample: T = self._context.samples.collect(self._sampler)
-        value, flags, terms = self._measure(sample)
         blocks = assign_blocks(self._context.groups, self._context.blocks, self._context.seed)[sample.images]
-        replicates = [
-            float(self._measure(sample.keep(blocks != block))[0]) for block in range(self._blocks)
-        ]  # fmt: skip
+        whole = self._measure(sample)
+        without = [self._measure(sample.keep(blocks != block)) for block in range(self._blocks)]
+        value, flags, terms, replicates = _mean(whole, without)
         undefined = {"undefined": 1} if np.isnan(value) else {}
         score = Score(
             self._indicator.name, self._indicator.setting(self._context.options), None if undefined else float(value),
@@ -109,29 +109,36 @@ class SampledMeasurement(Generic[T]):
         parts = [Score(score.indicator, {**score.setting, "term": name}, term, flags=score.flags) for name, term in terms.items()]
         return Measured(self._context.images, [score, *parts])
 
-    def _measure(self, sample: T) -> tuple[float, Flags, dict[str, float]]:
-        """Return the mean over the parts of a sample that have a value, their highest flags, and the means of their terms.
-
-        A part without rows, such as what is left where one block has all labels, has none.
-        """
+    def _measure(self, sample: T) -> list[Part]:
+        """Return value, flags and terms of each part of a sample; one without rows, such as a label of one block, has no value."""
         parts = self._indicator.parts(sample)
-        none: tuple[float, Flags, dict[str, float]] = np.nan, {}, {}
-        measured = [self._indicator.measure_terms(part, self._context) if len(part.images) else none for part in parts]
-        if len(measured) == 1:
-            return measured[0]
-        defined = [one for one in measured if not np.isnan(one[0])]
-        if not defined:
-            return none
-        values, flags, terms = zip(*defined, strict=True)
-        highest = {
-            name: max(each.get(name, 0) for each in flags) for name in dict.fromkeys(name for each in flags for name in each)
-        }
-        highest |= {"undefined_labels": left_out} if (left_out := len(parts) - len(defined)) else {}
-        return float(np.mean(values)), highest, {name: float(np.mean([each[name] for each in terms])) for name in terms[0]}
+        return [self._indicator.measure_terms(part, self._context) if len(part.images) else (np.nan, {}, {}) for part in parts]
 
     @property
     def _blocks(self) -> int:
         return count_blocks(self._context.groups, self._context.blocks)
+
+
+def _mean(whole: Sequence[Part], without: Sequence[Sequence[Part]]) -> tuple[float, Flags, dict[str, float], list[float]]:
+    """Return the mean over parts of their values, their highest flags, the mean of each term, and the mean without each block.
+
+    Parts with a value in the sample and without every block count, so that all these means are of the same ones; if there is
+    none, those with a value in the sample. How many do not count is the flag `undefined_labels`.
+
+    Args:
+        whole: the P parts of the sample.
+        without: those without each block, (blocks, P).
+    """
+    defined = np.array([[not np.isnan(value) for value, *_ in parts] for parts in (whole, *without)])  # (1 + blocks, P)
+    chosen = defined.all(axis=0) if defined.all(axis=0).any() else defined[0]
+    counted: list[int] = np.flatnonzero(chosen).tolist()
+    values = [float(np.mean([parts[index][0] for index in counted])) if counted else np.nan for parts in (whole, *without)]
+    names = dict.fromkeys(name for _, each, _ in whole for name in each)
+    flags = {name: max(each.get(name, 0) for _, each, _ in whole) for name in names}
+    flags |= {"undefined_labels": left_out} if len(whole) > 1 and (left_out := len(whole) - len(counted)) else {}
+    first = whole[counted[0]][2] if counted else {}
+    terms = {name: float(np.mean([whole[index][2][name] for index in counted])) for name in first}
+    return values[0], flags, terms, values[1:]
 
 
 def count_blocks(groups: Sequence[str], blocks: int) -> int:

@@ -81,14 +81,14 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
         )
     target = target.verify()
     check_images(target, scoring(params).split)
-    names = fitting_indicators([*params.rank.indicators, *([by.name] if fits(by, target) else [])], target)
+    names = fitting_indicators([*params.rank.indicators, *([by.name] if target.label_kind else [])], target)
     jobs = [describe_job(candidate, target, names, params) for candidate in candidates]
     left_out = _measure(params, jobs)
     _check_measured(jobs, left_out)
     measured = [job.read() for job in jobs if job.name not in left_out]
     records = [record.only(names) for record in measured]
     ranking = Ranking(
-        target.info.target, params.finetune.mode, records, params.rank.by if fits(by, target) else None,
+        target.info.target, params.finetune.mode, records, params.rank.by if target.label_kind else None,
         params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
         _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
         labelled=target.info.task in IMAGE_TASKS, prepared=params.rank.images is None,

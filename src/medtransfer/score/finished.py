@@ -25,8 +25,8 @@ def request_of(section: Score, target: PreparedTarget, infos: dict[int, Checkpoi
     """Return the digest of everything that the scores are computed from."""
     settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
     settings["indicators"] = sorted(INDICATORS if ALL in section.indicators else set(section.indicators))
-    if ALL in section.indicators and target.info.task in IMAGE_TASKS:
-        settings["labels"] = "of images"  # of which earlier versions measured fewer indicators
+    if target.info.task in IMAGE_TASKS and any("labels" in INDICATORS[name].needs for name in settings["indicators"]):
+        settings["labels"] = "of images, balanced"  # of which earlier versions measured fewer indicators, and samples of others
     return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
 
 
