@@ -337,6 +337,7 @@ def test_prepare_takes_several_targets(call: Call, place: Path, monkeypatch: pyt
 # Words of the command and the sentence; tests/malformed damages files in every way.
 BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
+    "an option without a value": ("report --out", r"Option '--out' requires an argument; see `medtransfer report --help`"),
     "no such option": ("score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
     "an option of others": ("race --lr 0.1", r"No such option '?--lr'?; it is an option of pretrain and finetune, .*"),
     "an option of another section": (

@@ -574,6 +574,11 @@ def demo(files: tuple[Path, ...], debug: bool) -> None:
     click.echo(f"\n{ranked}\n{reported}\n\nWhere to look: {pages}; the runs: medtransfer ui")
 
 
+def _command() -> str:
+    """Return the command that was asked for, as far as the command line tells."""
+    return " ".join(["medtransfer", *(word for word in sys.argv[1:2] if word in cli.commands)])
+
+
 def main() -> None:
     """Run the command line; an InputError exits with 2, any other failure with 1, an interruption with 130 or 143."""
     quiet_libraries()
@@ -593,8 +598,7 @@ def main() -> None:
         leave(f"{named.format_message().rstrip('.?')}{home_of(error.option_name)}; see `{path} --help`", 2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "medtransfer"
-        leave(f"{error.format_message().rstrip('.')}; see `{path} --help`", 2)
+        leave(f"{error.format_message().rstrip('.')}; see `{context.command_path if context else _command()} --help`", 2)
     except (InputError, StageError) as error:
         if debug:
             raise

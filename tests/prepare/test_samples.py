@@ -33,12 +33,15 @@ def test_the_same_seed_gives_the_same_bytes(samples: Path, tmp_path: Path) -> No
     assert digests(tmp_path / "other")["heart/training/patient001/patient001_frame01.nii.gz"] not in digests(samples).values()
 
 
-def test_samples_of_the_same_settings_are_reused(tmp_path: Path) -> None:
+def test_samples_of_the_same_settings_are_reused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = tmp_path / "s"
     assert write_samples(out, seed=1, **SIZES)
     assert not write_samples(out, seed=1, **SIZES)
     assert write_samples(out, seed=1, **SIZES, force=True)
+    assert not [message for message in caplog.messages if "is made again" in message]
     assert write_samples(out, seed=1, **(SIZES | {"patients": 5}))
+    (said,) = [message for message in caplog.messages if "is made again" in message]
+    assert f": patients 5 instead of {SIZES['patients']}; what was prepared from it" in said
     assert len(list((out / "heart").glob("*/patient*"))) == 5
 
 

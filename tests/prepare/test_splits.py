@@ -136,3 +136,18 @@ def test_without_a_test_split_validation_groups_are_drawn_if_asked_for(validatio
         set() if count else {"validation"}
     )
     assert not groups(splits, "validation") & groups(splits, "train")
+
+
+@pytest.mark.parametrize(
+    ("published", "drawn"),
+    [([None] * 10, True), (["train"] * 10, True), ([None, *["train"] * 9], True), (["test", *["train"] * 9], False)],
+)
+def test_auto_draws_a_test_split_where_none_is_published(published: list[str | None], drawn: bool) -> None:
+    items = [item(f"p{number}", split) for number, split in enumerate(published)]
+    splits = assign_splits(items, "auto", 0.0)
+    assert splits.count("test") == (2 if drawn else 1) and (splits == published) is not drawn
+
+
+def test_auto_takes_published_validation_images_for_what_they_are() -> None:
+    with pytest.raises(InputError, match="expected images in the split 'test', but all 2 are in train and validation"):
+        assign_splits([item("a"), item("b", "validation")], "auto", 0.0)

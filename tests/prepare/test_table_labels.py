@@ -93,7 +93,7 @@ def test_one_class_from_several_columns(fields: tuple[str, str], options: dict[s
         ({}, {"columns": ["a", "b"]}, r"one class, the positive one, for the task binary, but got \['a', 'b'\]"),
         ({}, {"task": "multilabel", "columns": ["a"], "classes": ["b"]}, r"a column for each of b, but the options name \['a'\]"),
         ({}, {"task": "ordinal", "columns": ["a"]}, "one column of grades for the task ordinal"),
-        ({}, {}, "the option column to name a column, or columns to list"),
+        ({}, {}, "the option column to name a column, or columns to list .*, but got neither$"),
     ],
 )
 def test_labels_without_a_meaning_are_refused(fields: dict[str, str], options: dict[str, Any], message: str) -> None:

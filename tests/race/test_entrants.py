@@ -59,9 +59,13 @@ def test_a_ranking_that_says_nothing_about_the_race_is_refused(changed, match, r
         prune(ENTRANTS, ranking([0.1] * 6, **changed), "sample", "full", eta=3)
 
 
-def test_a_missing_ranking_says_how_to_make_one(tmp_path):
-    with pytest.raises(InputError, match="medtransfer rank --target sample"):
-        prune(ENTRANTS, tmp_path / "ranking.json", "sample", "full", eta=3)
+@pytest.mark.parametrize(
+    ("named", "command"),
+    [((), "rank --target sample`"), (("a b", "random"), "rank --target sample --candidates 'a b' random`")],
+)  # fmt: skip
+def test_a_missing_ranking_says_how_to_make_one(named, command, tmp_path):
+    with pytest.raises(InputError, match=f"run `medtransfer {command} with the same candidates first$"):
+        prune(ENTRANTS, tmp_path / "ranking.json", "sample", "full", eta=3, named=named)
 
 
 @pytest.mark.parametrize(

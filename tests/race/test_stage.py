@@ -280,6 +280,10 @@ def test_a_winner_no_better_than_the_same_label_everywhere_is_named(raced, input
     poor = replace(race, heats=[*race.heats[:-1], heat])
     said = verdict(poor)[0]
     assert "wins: validation" in said and "); the same label in every pixel would have 0.999. Its test Dice is " in said
+    assert (
+        verdict(poor)[-1].startswith("Next: look at the target's preview") and "no better than the same label" in verdict(poor)[-1]
+    )
+    assert verdict(race)[-1].startswith("Next: `medtransfer finetune ")
     assert "same label" not in verdict(race)[0] and tables.summary(poor)["constant"] == 0.999
 
 

@@ -35,12 +35,13 @@ def test_the_snippet_of_a_timm_model_loads(
     assert {"build": "timm", "name": model}.items() <= section.encoders[imports.encoder_key(name)].model_dump().items()
     assert section.origins["imagenet"].kind == kind
     key = imports.encoder_key(name)
-    assert f"takes the candidate checkpoints/{key}-imagenet" in imports.timm_steps(name, "mine")
     monkeypatch.setattr(imports, "repeated_options", lambda: " --params my.yaml")
     options = f"--encoder {key} --origin imagenet"
     for target, on in (("mine", "mine"), (None, "NAME")):
         steps = imports.timm_steps(name, target)
         assert f"pretrain --params my.yaml --params imported.yaml {options}`" in steps
         assert f"finetune --params my.yaml --params imported.yaml --target {on} {options} --epoch 0,300`" in steps
+        race = f"`medtransfer race --params my.yaml --params imported.yaml --target {on}`"
+        assert f"{race} takes the candidate checkpoints/{key}-imagenet" in steps
         assert ("prepare images and masks as a target NAME" in steps) == (target is None)
     load([Path("imported.yaml")], {"finetune.encoder": key, "finetune.origin": "imagenet", "finetune.epoch": 300})

@@ -29,7 +29,8 @@ def test_a_row_of_dice_holds_all_that_is_known(small: Analysis):
     row = tables.dice_rows(small)[2]
     assert row == {
         "source": "imagenet", "origin": "simple", "encoder": "unet", "target": "acdc", "mode": "full",
-        "configuration": "unet simple → acdc, full", "epoch": 5, "dice_mean": one.mean, "dice_std": one.std, "seeds": 2,
+        "configuration": "unet simple → acdc, full", "metric": "dice", "epoch": 5, "dice_mean": one.mean, "dice_std": one.std,
+        "seeds": 2,
         "dice_low": one.interval and one.interval[0], "dice_high": one.interval and one.interval[1],
         "p_best": one.p_best, "within_noise": one.within_noise, "robustness": one.robustness,
         "robustness_low": one.robustness_interval and one.robustness_interval[0],

@@ -26,3 +26,8 @@ def predict_command(models: Sequence[Path]) -> str:
     """Return the command that predicts images, which the user names, by the mean of models."""
     folders = " ".join(shlex.quote(str(folder)) for folder in models)
     return f"medtransfer predict --model {folders} --images FOLDER{repeated_options()}"
+
+
+def make_missing() -> str:
+    """Return what makes the scores and fine-tunings that a study lacks, in words that follow a reason."""
+    return f"; make what is missing with `medtransfer grid{repeated_options()}`"

@@ -13,7 +13,7 @@ from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pool import Pool
 from medtransfer.config import Score as ScoreSection
-from medtransfer.config.loaded_files import repeated_options
+from medtransfer.config.loaded_files import make_missing
 from medtransfer.errors import InputError
 from medtransfer.explain.features import measure_series
 from medtransfer.explain.quantities import ROBUSTNESS
@@ -94,9 +94,10 @@ def select(pools: Sequence[Pool], least: float) -> tuple[list[Pool], list[str]]:
     kept = [pool for pool in pools if not reasons[pool.name]]
     if not kept:
         name, reason = next(iter(reasons.items()), ("the store", "no finished fine-tuning"))
+        lacking = not pools or any(not pool.complete or not pool.robustness for pool in pools)
         raise InputError(
             f"expected a configuration with the score and the test result of every checkpoint, but there is none ({name}: "
-            f"{reason}); run `medtransfer score` and `medtransfer finetune --study{repeated_options()}` first"
+            f"{reason}){make_missing() if lacking else ''}"
         )
     return kept, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 

@@ -18,6 +18,7 @@ from medtransfer.tasks import TASKS
 from medtransfer.tryouts.scores import Scores, read_scores
 from medtransfer.tryouts.training import Training, Tryouts
 from medtransfer.tryouts.validation import one_portion, open_validated, recorded_portion
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 SHARE = 4  # the schedule is this many times shorter than that of `finetune`, unless a length is given
@@ -95,7 +96,7 @@ def _train(params: Params, target: str, epochs: Sequence[int], seeds: Sequence[i
     ]
     models = [[Training(cell, length, tuple(values.items())) for cell in row] for row in cells]
     jobs = [job for row in models for job in row]
-    log.info("guard: %d starts x %d seeds x %d epochs", len(epochs), len(seeds), length)
+    log.info("guard: %d starts x %s x %s", len(epochs), counted(len(seeds), "seed"), counted(length, "epoch"))
     tryouts = Tryouts(params, "guard", section.launcher, section.workers, jobs, out / "logs", len(jobs) * length)
     try:
         tryouts.train(jobs, "correct this")

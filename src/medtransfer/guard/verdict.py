@@ -62,7 +62,7 @@ def _held_out(guard: Guard) -> list[str]:
     if not guard.held_out:
         return []
     return [
-        f"{guard.target} has no validation samples: {guard.patients} of its training patients were held out. The test set was not "
+        f"{guard.target} has no validation samples: {guard.patients} of its training patients {'was' if guard.patients == 1 else 'were'} held out. The test set was not "
         "looked at."
     ]
 

@@ -13,7 +13,7 @@ from medtransfer.wording import composed, did_you_mean
 
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official", "auto", "none"] | Mapping[str, Any]
-FIFTH = {"test": 0.2, "seed": 0}  # drawn by `auto` where the layout has no split
+FIFTH = {"test": 0.2, "seed": 0}  # drawn by `auto` where the layout has no test split
 NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`, or in `validation` if asked for
 OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
 WORDS = ("official", "auto", NONE)
@@ -27,9 +27,9 @@ def assign_splits(
 
     Args:
         items: items of the dataset.
-        rule: `official`, `auto` (official, or FIFTH where no image has a published split), `none`, {test: fraction of the groups,
-            seed, 0 where none is given}, or {file: CSV with the columns source, split}; images that the file does not name keep
-            their published split.
+        rule: `official`, `auto` (official, or FIFTH where images have no published split or are all of the training one), `none`,
+            {test: fraction of the groups, seed, 0 where none is given}, or {file: CSV with the columns source, split}; images that
+            the file does not name keep their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
         together: for groups that share images, the group that stands for all of them: a draw takes all or none.
 
@@ -43,7 +43,7 @@ def assign_splits(
         everything = ["train"] * len(items)
         return _draw(items, everything, validation, "validation", 0, together or {}) if validation else everything
     if rule == "auto":
-        rule = FIFTH if all(item.split is None for item in items) else "official"
+        rule = FIFTH if {item.split for item in items} <= {None, "train"} else "official"
     if rule == "official":
         splits = _take_official(items)
     elif isinstance(rule, Mapping) and {"test"} <= rule.keys() <= {"test", "seed"}:

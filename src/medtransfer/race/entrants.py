@@ -1,6 +1,7 @@
 """Entrants of a race: checkpoints of ours, and which of them a ranking leaves in."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ class Pruned:
     so_far: Pruning | None = None
 
 
-def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, eta: int) -> tuple[list[Entrant], Pruned]:
+def prune(
+    entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, eta: int, named: Sequence[str] = ()
+) -> tuple[list[Entrant], Pruned]:  # fmt: skip
     """Leave in the best ceil(n / eta) by the indicator of a ranking, and all that it cannot distinguish from its best.
 
     Args:
@@ -103,15 +106,20 @@ def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, et
         target: name of the target that it must be of.
         mode: mode of transfer that it must be of.
         eta: factor of the race.
+        named: how the user named the entrants, for messages; empty where they are those of the study.
 
     Raises:
         InputError: there is no ranking, or it is of another target or of other checkpoints, or it prefers nothing.
     """
-    summary = _read(ranking, target, mode)
+    again = f"run `medtransfer rank --target {target}{_options(named)}` with the same candidates first"
+    summary = _read(ranking, target, mode, again)
     by, names = summary["by"], {row["candidate"]: row["weights"] for row in summary["candidates"]}
     scores = {names[row["candidate"]]: row for row in summary["scores"] if row["indicator"] == by}
     if missing := [entrant.name for entrant in entrants if entrant.weights not in scores]:
-        raise InputError(f"expected {missing[0]} in the ranking {ranking}, but it is not ({len(missing)} such); {_again(target)}")
+        raise InputError(
+            f"expected the weights of {missing[0]} in the ranking {ranking}, but they are not ({len(missing)} such); imported "
+            f"weights are ranked by the name of their checkpoint: {again}"
+        )
     rows = [scores[entrant.weights] for entrant in entrants]
     sign = 1 if INDICATORS[by].higher_is_better else -1
     values = [float("nan") if row["value"] is None else sign * row["value"] for row in rows]
@@ -121,21 +129,19 @@ def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, et
     return left, Pruned(by, tuple(entrants[index].name for index in order), len(left))
 
 
-def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
+def _read(path: Path, target: str, mode: str, again: str) -> dict[str, Any]:
     """Read a ranking, and check that it says something about this race."""
     if not path.is_file():
-        raise InputError(f"expected a ranking in {path} for race.start_from, but it does not exist; {_again(target)}")
+        raise InputError(f"expected a ranking in {path} for race.start_from, but it does not exist; {again}")
     try:
         summary = parse_json(path.read_text(encoding="utf-8"))
         of, by = (summary["target"], summary["mode"]), summary["by"]
         _ = [(row["candidate"], row["weights"]) for row in summary["candidates"]]
         _ = [(row["candidate"], row["indicator"], row["value"], row["indistinguishable"]) for row in summary["scores"]]
     except (ValueError, KeyError, TypeError, json.JSONDecodeError):
-        raise InputError(f"expected a ranking in {path}, but it is damaged; {_again(target)}") from None
+        raise InputError(f"expected a ranking in {path}, but it is damaged; {again}") from None
     if of != (target, mode):
-        raise InputError(
-            f"expected a ranking on {target} for the mode {mode} in {path}, but it is of {of[0]}, {of[1]}; {_again(target)}"
-        )
+        raise InputError(f"expected a ranking on {target} for the mode {mode} in {path}, but it is of {of[0]}, {of[1]}; {again}")
     if by not in INDICATORS:
         raise InputError(
             f"expected a ranking by an indicator with labels in {path}, but it prefers nothing, as without masks; set "
@@ -144,5 +150,7 @@ def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
     return dict(summary)
 
 
-def _again(target: str) -> str:
-    return f"run `medtransfer rank --target {target}{repeated_options()}` with the same candidates first"
+def _options(named: Sequence[str]) -> str:
+    """Return the options of a command on the same candidates with the same params, each after a blank."""
+    candidates = f" --candidates {' '.join(map(shlex.quote, named))}" if named else ""
+    return f"{candidates}{repeated_options()}"

@@ -58,7 +58,7 @@ def race(params: Params) -> Race:
     count, pruned = len(entrants), None
     if section.start_from is not None:
         ranking = Path(params.rank.out) / "ranking.json" if section.start_from == "rank" else Path(section.start_from)
-        entrants, pruned = prune(entrants, ranking, name, params.finetune.mode, section.eta)
+        entrants, pruned = prune(entrants, ranking, name, params.finetune.mode, section.eta, section.candidates)
         if len(entrants) < 2:
             raise InputError(
                 f"expected at least 2 candidates to race after pruning, but the ranking {ranking} leaves in {entrants[0].name} "

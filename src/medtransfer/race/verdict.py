@@ -33,8 +33,7 @@ def _headline(race: Race) -> str:
     value, error = race.value(heat, race.winner), race.error(heat, race.winner)
     spread = "" if error is None else f" ± {error:.3f}"
     seeds = f", mean over {len(race.seeds)} seeds" if len(race.seeds) > 1 else ""
-    constant = heat.scores.constant
-    poor = f"; the same label in every pixel would have {constant:.3f}" if race.metric.is_poor(value, constant) else ""
+    poor = f"; the same label in every pixel would have {heat.scores.constant:.3f}" if _is_poor(race) else ""
     if not race.learned:
         return (
             f"Nobody wins, since no model of the last rung learned anything: the best validation {metric}, of "
@@ -45,6 +44,11 @@ def _headline(race: Race) -> str:
         f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {counted(heat.epochs, 'epoch')} on "
         f"{race.target} ({_patients(race)}{seeds}){poor}. Its test {metric} is {race.tested:.3f}; nobody else was tested."
     )
+
+
+def _is_poor(race: Race) -> bool:
+    """Return whether the winner is no better than the same label in every pixel."""
+    return race.metric.is_poor(race.value(race.last, race.winner), race.last.scores.constant)
 
 
 def _patients(race: Race) -> str:
@@ -140,10 +144,11 @@ def _models(race: Race) -> str:
 
 
 def _next(race: Race) -> str:
-    if not race.learned:
+    if not race.learned or _is_poor(race):
+        models = "models that are no better than the same label in every pixel" if race.learned else "what learned nothing"
         return (
             "Next: look at the target's preview and at the recipe (finetune.lr, finetune.loss, finetune.train_epochs) before any "
-            "choice; of what learned nothing no ranking means anything."
+            f"choice; of {models} no ranking means anything."
         )
     winner = race.entrants[race.winner]
     start = f"--target {race.target} --encoder {winner.encoder} --origin {winner.origin} --epoch {winner.epoch} --mode {race.mode}"

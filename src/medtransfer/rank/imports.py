@@ -61,5 +61,5 @@ def timm_steps(name: str, target: str | None) -> str:
     return (
         f"write `{timm_snippet(name)}` to imported.yaml{file}, and run `medtransfer pretrain{files} {series}`; then {first}"
         f"`medtransfer finetune{files} --target {on} {series} --epoch 0,300` trains from it and from random weights, and "
-        f"`medtransfer race` takes the candidate checkpoints/{key}-imagenet (docs/how-to/weights.md)"
+        f"`medtransfer race{files} --target {on}` takes the candidate checkpoints/{key}-imagenet (docs/how-to/weights.md)"
     )

@@ -134,9 +134,10 @@ def _grids(ranking: Ranking) -> list[str]:
     lossy = [c.name for c, row in zip(ranking.candidates, ranking.rows[ranking.by], strict=True)
              if row.flags.keys() & {"empty_classes", "vanishing_classes"}]  # fmt: skip
     if lossy:
+        prepared = f", for which {ranking.target} is to be prepared at a larger --size" if ranking.prepared else ""
         lines.append(
             f"Classes lose most of their pixels on the grid of {listed(lossy)}: what is measured there is not the task. Rank "
-            "again with a smaller --stride or larger images."
+            f"again with a smaller --stride or larger images{prepared}."
         )
     return lines
 
@@ -154,7 +155,8 @@ def _agreement(ranking: Ranking) -> str:
 
 def _next(ranking: Ranking) -> str:
     if _all_random(ranking):
-        return "Next: rank pretrained candidates beside them."
+        them = "it" if len(ranking.candidates) == 1 else "them"
+        return f"Next: rank pretrained candidates beside {them}."
     if not ranking.decides:
         last = "take the last checkpoint of each pretraining, or " if ranking.baselines["last checkpoint"] else ""
         if ranking.labelled:

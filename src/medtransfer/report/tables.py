@@ -19,12 +19,12 @@ BY_CHANCE = "The best of many is so by chance, too."
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and epoch: the outcome over seeds (named `dice` for every metric), and every score."""
+    """Return one row per pool and epoch: the outcome over seeds (named `dice` for every `metric`), and every score."""
     further = sorted({name for judged in analysis.judged for name in judged.pool.scores} - {"robustness", SOURCE_ACCURACY})
     return [
         {
-            **fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
-            "dice_std": None if isnan(candidate.std) else candidate.std, "seeds": candidate.seeds,
+            **fields, "configuration": judged.name, "metric": judged.pool.metric.name, "epoch": candidate.key,
+            "dice_mean": candidate.mean, "dice_std": None if isnan(candidate.std) else candidate.std, "seeds": candidate.seeds,
             **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
             "within_noise": candidate.within_noise if candidate.interval else None, "robustness": candidate.robustness,
             **_bounds("robustness", candidate.robustness_interval), **_rise(candidate),
@@ -43,9 +43,9 @@ def tis_rows(analysis: Analysis) -> list[Row]:
     """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, cost and ties."""
     return [
         {
-            **fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
-            "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
-            "fine_tunings": v.fine_tunings, "within_noise": v.within_noise if judged.has_seeds else None,
+            **fields, "configuration": judged.name, "metric": judged.pool.metric.name, "selector": v.selector.name,
+            "epoch": v.candidate, "dice": v.mean, "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret,
+            "epochs_spent": v.spent, "fine_tunings": v.fine_tunings, "within_noise": v.within_noise if judged.has_seeds else None,
             "tied": " ".join(map(str, v.tied)), "stability": v.stability,
         }
         for judged, fields in _with_fields(analysis) for v in judged.verdicts
@@ -199,7 +199,8 @@ def brief(analysis: Analysis) -> str:
         for s in analysis.summaries if not s.selector.length and s not in folded(analysis)
     ]  # fmt: skip
     starts = starts_text.verdicts(analysis.starts, analysis.confidence)
-    compared = ["\n".join([f"{starts_text.HEADING}:", *(f"- {line}" for line in starts)])] if starts else []
+    heading = f"{starts_text.HEADING}, of every pretraining the last checkpoint:"
+    compared = ["\n".join([heading, *(f"- {line}" for line in starts)])] if starts else []
     return "\n\n".join([*parts, *([as_markdown(rows)] if rows else []), *_further(analysis), *compared])
 
 

@@ -12,7 +12,7 @@ from medtransfer.analysis.no_results import no_fine_tunings
 from medtransfer.analysis.planned import compare_with_plan
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pools import collect
-from medtransfer.config.loaded_files import repeated_options
+from medtransfer.config.loaded_files import make_missing
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.registry import ALL
@@ -110,9 +110,10 @@ def select_usable(pools: Sequence[Pool], least: float = 0.0, robust: bool = True
     if not usable:
         name, reason = next(iter(reasons.items()))
         metric = shared_label(pool.metric for pool in pools)
+        lacking = any(not pool.complete or _unscored(pool, robust) for pool in pools)
         raise InputError(
             f"expected a configuration with the {metric} and the score of every checkpoint, but none of {len(reasons)} has them "
-            f"({name}: {reason}); run `medtransfer score` and `medtransfer finetune --study{repeated_options()}` first"
+            f"({name}: {reason}){make_missing() if lacking else ''}"
         )
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 

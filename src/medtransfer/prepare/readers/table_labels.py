@@ -242,6 +242,10 @@ def holds_classes(chosen: Mapping[str, Any]) -> bool:
 def _read_columns(chosen: Mapping[str, Any]) -> dict[str, str]:
     """Return the column of each class."""
     columns = chosen["columns"]
+    if columns is None and chosen["column"] is None:
+        raise InputError(
+            "expected the option column to name a column, or columns to list the columns of the classes, but got neither"
+        )
     if columns is None:
         name = (chosen["classes"] or [chosen["column"]])[0] if isinstance(chosen["classes"], list | None) else None
         columns = {name: chosen["column"]}

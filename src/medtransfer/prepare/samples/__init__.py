@@ -81,6 +81,11 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
                 "to a folder of its own, which prepare.targets and pretrain.source_root may name"
             )
         tracking.require_work_allowed()
+        if changed := _changed(record, out) if names is not None else "":
+            log.warning(
+                "samples: %s is made again, since these settings differ from those it was made with: %s; what was prepared from it "
+                "and results on that are of other data", out, changed,
+            )  # fmt: skip
         from medtransfer.prepare.samples.heart import write_heart
         from medtransfer.prepare.samples.lungs import write_lungs
         from medtransfer.prepare.samples.pictures import write_pictures
@@ -96,6 +101,12 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             (partial / NOTE).write_text(_describe(record, partial, _list(partial)), encoding="utf-8")
         log.info("samples: written to %s", out)
         return True
+
+
+def _changed(record: dict[str, int], folder: Path) -> str:
+    """Return the settings that differ from those of earlier files."""
+    note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    return ", ".join(f"{name} {value} instead of {note.get(name)}" for name, value in record.items() if note.get(name) != value)
 
 
 def _list(folder: Path) -> list[str]:
