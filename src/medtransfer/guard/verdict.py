@@ -61,8 +61,9 @@ def _covered(guard: Guard) -> str:
 def _held_out(guard: Guard) -> list[str]:
     if not guard.held_out:
         return []
+    verb = "was" if guard.patients == 1 else "were"
     return [
-        f"{guard.target} has no validation samples: {guard.patients} of its training patients {'was' if guard.patients == 1 else 'were'} held out. The test set was not "
+        f"{guard.target} has no validation samples: {guard.patients} of its training patients {verb} held out. The test set was not "
         "looked at."
     ]
 
