@@ -141,7 +141,7 @@ def test_equal_scores_decide_nothing():
     ("changed", "said"),
     [
         ({"patients": 4}, "other patients (4 for validation)"), ({}, "not other patients, since there is only one"),
-        ({"held_out": 0.2}, "1 of its training patients were held out"),
+        ({"held_out": 0.2}, "1 of its training patients was held out"),
         ({"train_epochs": 15}, "as long as that of the params"),
     ],
 )  # fmt: skip

@@ -63,8 +63,8 @@ def _held_out(guard: Guard) -> list[str]:
         return []
     verb = "was" if guard.patients == 1 else "were"
     return [
-        f"{guard.target} has no validation samples: {guard.patients} of its training patients {verb} held out. The test set was not "
-        "looked at."
+        f"{guard.target} has no validation samples: {guard.patients} of its training patients {verb} held out. The test set was "
+        "not looked at."
     ]
 
 
