@@ -11,7 +11,7 @@ FLAGS = {  # by name; {things} is their count, such as `1 class` or `2 classes`;
     "constant": "embeddings or directions do not vary ({time})",
     "zero": "{zero vector}",
     "zero_vectors": "{zero vector}",
-    "undefined_labels": "{label} left out, without a value in all samples",
+    "undefined_labels": "{label} left out, without a value in the sample or without a block of patients",
     "empty_classes": "{class} without an embedding",
     "vanishing_classes": "{class} with most pixels lost on the level's grid: take a finer level",
     "one_group_classes": "{class} of one patient only",

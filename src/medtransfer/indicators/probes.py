@@ -75,19 +75,25 @@ def mean_auc(scores: Numbers, labels: Labels, groups: Labels) -> float:
     members = one_hot(labels)  # (N, C)
     others = members.sum(axis=0) - one_hot(groups).T @ members  # (G, C), of each class outside each group
     means = others / others.sum(axis=1, keepdims=True)
-    return vote_auc(scores - means[np.unique(groups, return_inverse=True)[1]], labels, groups)
+    return _mean_auc(scores - means[np.unique(groups, return_inverse=True)[1]], labels)
 
 
 def vote_auc(scores: Numbers, labels: Labels, groups: Labels) -> float:
-    """Return the mean over classes of the AUC of scores that take few values, such as shares of votes.
+    """Return the mean over classes of the AUC of votes.
 
-    Nothing is subtracted, as it is in `mean_auc`: it would decide every tie for the class that is rarer in other groups.
+    The mean of the labels of other groups is not subtracted, as in `mean_auc`: votes take few values, and it would decide every
+    tie for the class that is rarer in other groups.
 
     Args:
-        scores: (N, C), of the classes in the order of their labels.
+        scores: votes (N, C) for the classes in the order of their labels.
         labels: (N,), at least two different ones.
         groups: (N,).
     """
+    return _mean_auc(scores, labels)
+
+
+def _mean_auc(scores: Numbers, labels: Labels) -> float:
+    """Return the mean over classes of the AUC of each against the others."""
     return float(np.mean([roc_auc(*column) for column in zip(np.round(scores, TIED).T, one_hot(labels).T > 0, strict=True)]))
 
 

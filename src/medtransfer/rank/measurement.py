@@ -114,7 +114,8 @@ class Measure:
         parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
         parts += [head] if with_head and (head := head_digest(self.candidate)) else []
         parts += ["map"] if has_map(target) else []
-        parts += ["deepest, balanced"] if params.rank.level is None and target.info.task in IMAGE_TASKS else []
+        if target.info.task in IMAGE_TASKS:
+            parts += ["balanced", *(["deepest"] if params.rank.level is None else [])]  # unlike in earlier versions
         return digest([*parts, list(indicators), self.mode, RankedCandidate.form()], 16)
 
     def run(self, params: Params) -> None:

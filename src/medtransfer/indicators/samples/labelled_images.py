@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Batch
@@ -41,10 +42,11 @@ class LabelledImages:
         rows = pooled(batch.features[self._level]).flatten(1)  # (B, D)
         labels = batch.labels[:, :, 0, 0].numpy()  # (B, L)
         keys = pixel_keys(self._seed, [self._images[position] for position in batch.positions], 1)
+        nothing = torch.empty(len(labels), 0)  # as the reservoirs choose positions alone
         self._kept = self._kept or [tuple(Reservoir(max(1, self._most // len(VALUES))) for _ in VALUES) for _ in labels.T]
         for kept, column in zip(self._kept, labels.T, strict=True):
             for value, reservoir in zip(VALUES, kept, strict=True):
-                reservoir.offer(keys, rows[:, :0], batch.positions, np.flatnonzero(column == value))
+                reservoir.offer(keys, nothing, batch.positions, np.flatnonzero(column == value))
         self._rows |= zip(batch.positions.tolist(), rows.float().cpu().numpy(), strict=True)
         positions = {int(position) for kept in self._kept for reservoir in kept for position in reservoir.images}
         self._rows = {position: row for position, row in self._rows.items() if position in positions}
