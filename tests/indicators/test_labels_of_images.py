@@ -164,6 +164,12 @@ def test_a_label_that_a_block_of_patients_has_alone_counts_in_no_mean(three_labe
     assert "undefined_labels" not in make_score(three_labels(number % 3 == 0)).flags
 
 
+def test_labels_that_no_other_block_has_give_a_value_without_error(make_target: Callable[..., PreparedTarget]) -> None:
+    target = make_target(24, "".join(3 * letter for letter in "abcdefgh"))
+    row = make_score(relabel(target, "multilabel", target.folder, np.repeat((np.arange(24) < 2)[:, None], 3, axis=1)))
+    assert row.value is not None and row.error is None and "undefined_labels" not in row.flags
+
+
 def make_score(target: PreparedTarget) -> Score:
     views = replace(VIEWS, blocks=8)
     return score([INDICATORS["ridge"]], Patches(), target, views=views)["ridge"].scores[0]

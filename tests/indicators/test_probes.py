@@ -95,6 +95,9 @@ def test_features_without_information_have_an_auc_of_chance(images):
     constant = Pixels(np.full((len(labels), 4), 0.3), labels, np.arange(len(labels)))
     assert Ridge().measure(constant, of_images) == (0.5, {"constant": 1})
     assert NearestNeighbours().measure(constant, of_images)[0] == 0.5
+    votes = knn_left_out(constant.features, labels, np.repeat(np.arange(18), images)).scores
+    of_pixels = replace(of_images, labels="pixels")
+    assert NearestNeighbours().measure(constant, of_pixels)[0] == mean_dice(votes, labels) != 0.5
     assert roc_auc_score(labels == 0, ridge_left_out(constant.features, labels, np.repeat(np.arange(18), images)).scores[:, 0]) == 0
     rng = np.random.default_rng(0)
     noise = [replace(constant, features=rng.normal(size=(len(labels), 9))) for _ in range(200)]
