@@ -80,6 +80,13 @@ def test_what_is_no_checkpoint_is_refused_with_the_way_to_import_it(text, match,
 def test_a_ranking_that_leaves_in_one_is_no_race(monkeypatch: pytest.MonkeyPatch, workplace: Path, tiny_params: Any):
     three = [Entrant(f"e{epoch}", "unet", "simple", epoch, str(epoch)) for epoch in (0, 1, 2)]
     monkeypatch.setattr(stage, "read_entrants", lambda *_: three)
-    monkeypatch.setattr(stage, "prune", lambda entrants, *_: (entrants[2:], Pruned("ridge", ("e0", "e1"), 1)))
+    given: list[Any] = []
+
+    def prune_but_one(entrants: list[Entrant], *others: Any) -> tuple[list[Entrant], Pruned]:
+        given.extend(others)
+        return entrants[2:], Pruned("ridge", ("e0", "e1"), 1)
+
+    monkeypatch.setattr(stage, "prune", prune_but_one)
     with pytest.raises(InputError, match=r"at least 2 .* after pruning, .* rank/ranking\.json leaves in e2 alone of 3"):
-        stage.race(tiny_params({"race.start_from": "rank"}))
+        stage.race(tiny_params({"race.start_from": "rank", "race.candidates": ["checkpoints/a", "checkpoints/b"]}))
+    assert given[1:] == ["sample", "full", 3, ["checkpoints/a", "checkpoints/b"]]

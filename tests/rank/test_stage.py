@@ -118,7 +118,7 @@ def test_random_controls_alone_do_not_replace_a_ranking_of_pretrained_candidates
     ranked("random@test_resnet")
     text = (tmp_path / "rank/ranking.md").read_text()
     assert "No pretrained candidate was measured, so nothing is said about whether pretraining helps." in text
-    assert "Next: rank pretrained candidates beside them." in text and "does not show that pretraining helps" not in text
+    assert "Next: rank pretrained candidates beside it." in text and "does not show that pretraining helps" not in text
     with pytest.raises(StageError, match="the only pretrained candidate could not be measured; test_resnet.r160_in1k: expected"):
         ranked("random@test_resnet", "test_resnet.r160_in1k")
     assert (tmp_path / "rank/ranking.md").read_text() == text
